@@ -1,0 +1,80 @@
+"""The register map, defined once: CSR decoder, drivers and documentation read it here."""
+
+from dataclasses import dataclass
+
+from .interfaces import Regions
+
+IDENTITY = 0x5359534C
+VERSION = 1
+#: Bits of a CSR byte address.
+ADDRESS_BITS = 12
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register: byte offset, access (``ro``, ``rw``, ``w1c``, ``wo``) and meaning."""
+
+    name: str
+    offset: int
+    access: str
+    doc: str
+
+
+#: Counters of 64 bits each (LO then HI), cleared when a program starts.
+COUNTERS: tuple[tuple[str, str], ...] = (
+    ("cycles", "Cycles from the start of the program to its end."),
+    ("instructions", "Instructions retired."),
+    ("load_busy", "Cycles with a LOAD in flight."),
+    ("matrix_busy", "Cycles with a MATRIX in flight."),
+    ("vector_busy", "Cycles with a VECTOR in flight."),
+    ("store_busy", "Cycles with a STORE in flight."),
+    ("load_token_wait", "Cycles that a LOAD at the head of its queue waited for a token."),
+    ("matrix_token_wait", "The same for MATRIX."),
+    ("vector_token_wait", "The same for VECTOR."),
+    ("store_token_wait", "The same for STORE."),
+    ("matrix_rows", "Activation rows streamed into the array."),
+    ("matrix_weight_wait", "Cycles that activations waited for their weight tile."),
+    ("matrix_bank_wait", "Cycles that an activation read waited for a scratchpad bank."),
+    ("vector_beats", "Beats of lanes processed by the vector unit."),
+    ("read_beats", "AXI data beats read, fetch included."),
+    ("write_beats", "AXI data beats written."),
+)
+
+_COUNTER_BASE = 0x200
+
+REGISTERS: tuple[Register, ...] = (
+    Register("ID", 0x000, "ro", "Always 0x5359534C."),
+    Register("VERSION", 0x004, "ro", "Version of this map and of the instruction set."),
+    Register("CONTROL", 0x008, "wo", "Bit 0: start the program. Bit 1: reset after a fault."),
+    Register("STATUS", 0x00C, "ro", "Bit 0: busy. Bit 1: done. Bit 2: fault."),
+    Register("IRQ_ENABLE", 0x010, "rw", "Bit 0: interrupt on done. Bit 1: interrupt on fault."),
+    Register("IRQ_STATUS", 0x014, "w1c", "Bit 0: done. Bit 1: fault. The interrupt is the OR of the enabled bits."),
+    Register("FAULT_CODE", 0x018, "ro", "Why the accelerator stopped."),
+    Register("FAULT_INDEX", 0x01C, "ro", "Index of the instruction at fault."),
+    Register("PROGRAM_BASE_LO", 0x020, "rw", "Address of the program, a multiple of the bus width in bytes."),
+    Register("PROGRAM_BASE_HI", 0x024, "rw", "Its upper bits."),
+    Register("PROGRAM_LENGTH", 0x028, "rw", "Number of instructions."),
+    Register("WATCHDOG", 0x02C, "rw", "Cycles without a retired instruction that count as a fault; 0 is never."),
+    Register("ARRAY", 0x030, "ro", "Array rows in bits 15:0, columns in bits 31:16."),
+    Register("LANES", 0x034, "ro", "Vector lanes in bits 15:0, bus bytes in bits 31:16."),
+    Register("SCRATCHPAD", 0x038, "ro", "Scratchpad rows."),
+    Register("ACCUMULATOR", 0x03C, "ro", "Accumulator rows."),
+    Register("PARAMETERS", 0x040, "ro", "Parameter rows."),
+    Register("STATISTICS", 0x044, "ro", "Statistics rows."),
+    *(
+        Register(f"REGION{i}_{part}", 0x100 + 16 * i + offset, "rw", doc.format(i))
+        for i in range(Regions.COUNT)
+        for part, offset, doc in (
+            ("BASE_LO", 0, "Address of region {}."),
+            ("BASE_HI", 4, "Its upper bits."),
+            ("SIZE", 8, "Bytes of region {}; transfers beyond it fault."),
+        )
+    ),
+    *(
+        Register(f"{name.upper()}_{half}", _COUNTER_BASE + 8 * i + 4 * high, "ro", doc if not high else "Its upper bits.")
+        for i, (name, doc) in enumerate(COUNTERS)
+        for high, half in enumerate(("LO", "HI"))
+    ),
+)
+
+OFFSETS: dict[str, int] = {register.name: register.offset for register in REGISTERS}
