@@ -1,0 +1,55 @@
+"""The performance counters: one 64-bit adder for each entry of ``csr_map.COUNTERS``."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .csr_map import COUNTERS
+from .tokens import UNITS
+
+#: Bits of the per-cycle increment of ``instructions``: up to one retirement for each unit.
+_INCREMENT_BITS = UNITS.bit_length()
+
+#: The increment of each counter in this cycle.
+EVENTS = data.StructLayout({name: unsigned(_INCREMENT_BITS if name == "instructions" else 1) for name, _ in COUNTERS})
+#: The value of each counter.
+VALUES = data.StructLayout({name: unsigned(64) for name, _ in COUNTERS})
+
+
+class Counters(wiring.Component):
+    """Adds ``events`` to ``values`` while ``enable``; a value is up to date :attr:`latency` cycles later.
+
+    Members
+    -------
+    clear : all counters become 0.
+    enable : events of this cycle count.
+    events : ``In(EVENTS)``.
+    values : ``Out(VALUES)``.
+    """
+
+    #: Cycles from an event to the value that includes it.
+    latency = 2
+
+    clear: Signal
+    enable: Signal
+    events: Any
+    values: Any
+
+    def __init__(self) -> None:
+        super().__init__({"clear": In(1), "enable": In(1), "events": In(EVENTS), "values": Out(VALUES)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, _ in COUNTERS:
+            # The increment is registered: it comes from anywhere in the core, and the adder is long.
+            increment = Signal(EVENTS[name].shape, name=f"{name}_increment")
+            m.d.sync += increment.eq(0)
+            with m.If(self.enable):
+                m.d.sync += increment.eq(self.events[name])
+            with m.If(self.clear):
+                m.d.sync += self.values[name].eq(0)
+            with m.Else():
+                m.d.sync += self.values[name].eq(self.values[name] + increment)
+        return m

@@ -1,0 +1,365 @@
+"""The CSR block on AXI4-Lite, the counters, and the controller behind them."""
+
+import dataclasses
+
+import pytest
+from amaranth.sim import Simulator
+from systolith.rtl.config import PRESETS
+from systolith.rtl.controller import Controller
+from systolith.rtl.counters import EVENTS, Counters
+from systolith.rtl.csr import Csr
+from systolith.rtl.csr_map import COUNTERS, IDENTITY, OFFSETS, REGISTERS, VERSION
+from systolith.rtl.interfaces import Fault
+
+CONFIG = PRESETS["tiny"]
+OKAY, SLVERR = 0, 2
+
+
+def simulate(dut, testbench):
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(testbench)
+    sim.run()
+
+
+async def write(ctx, bus, offset, value, strobe=15, order="together"):
+    """Write and return the response; ``order`` is which of address and data comes first."""
+    ctx.set(bus.awaddr, offset)
+    ctx.set(bus.wdata, value)
+    ctx.set(bus.wstrb, strobe)
+    channels = {"together": [("aw", "w")], "address": [("aw",), ("w",)], "data": [("w",), ("aw",)]}[order]
+    for group in channels:
+        for channel in group:
+            assert ctx.get(getattr(bus, channel + "ready"))
+            ctx.set(getattr(bus, channel + "valid"), 1)
+        await ctx.tick()
+        for channel in group:
+            ctx.set(getattr(bus, channel + "valid"), 0)
+        if len(channels) > 1:
+            await ctx.tick()
+    while not ctx.get(bus.bvalid):
+        await ctx.tick()
+    response = ctx.get(bus.bresp)
+    await ctx.tick()
+    assert ctx.get(bus.bvalid)
+    ctx.set(bus.bready, 1)
+    await ctx.tick()
+    ctx.set(bus.bready, 0)
+    assert not ctx.get(bus.bvalid)
+    return response
+
+
+async def read(ctx, bus, offset):
+    """Read and return (data, response)."""
+    ctx.set(bus.araddr, offset)
+    ctx.set(bus.arvalid, 1)
+    await ctx.tick().until(bus.arready)
+    ctx.set(bus.arvalid, 0)
+    while not ctx.get(bus.rvalid):
+        await ctx.tick()
+    await ctx.tick()
+    result = ctx.get(bus.rdata), ctx.get(bus.rresp)
+    ctx.set(bus.rready, 1)
+    await ctx.tick()
+    ctx.set(bus.rready, 0)
+    return result
+
+
+def test_identity_and_configuration():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        for name, value in {
+            "ID": IDENTITY,
+            "VERSION": VERSION,
+            "ARRAY": 4 | 4 << 16,
+            "LANES": 4 | 8 << 16,
+            "SCRATCHPAD": CONFIG.scratchpad_rows,
+            "ACCUMULATOR": CONFIG.accumulator_rows,
+            "PARAMETERS": CONFIG.parameter_rows,
+            "STATISTICS": CONFIG.statistics_rows,
+        }.items():
+            assert await read(ctx, dut.bus, OFFSETS[name]) == (value, OKAY), name
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("order", ["together", "address", "data"])
+def test_every_writable_register_keeps_its_own_value(order):
+    dut = Csr(CONFIG)
+    names = [r.name for r in REGISTERS if r.access == "rw"]
+
+    async def testbench(ctx):
+        written = {}
+        for i, name in enumerate(names):
+            value = 0x01010101 * (i + 1)
+            assert await write(ctx, dut.bus, OFFSETS[name], value, order=order) == OKAY
+            bits = 2 if name == "IRQ_ENABLE" else CONFIG.axi_address_width - 32 if name.endswith("_HI") else 32
+            written[name] = value & (1 << bits) - 1
+        for name, value in written.items():
+            assert await read(ctx, dut.bus, OFFSETS[name]) == (value, OKAY), name
+        assert ctx.get(dut.program_base) == written["PROGRAM_BASE_LO"] | written["PROGRAM_BASE_HI"] << 32
+        assert ctx.get(dut.regions.region[7].size) == written["REGION7_SIZE"]
+        assert ctx.get(dut.regions.region[7].base) == written["REGION7_BASE_LO"] | written["REGION7_BASE_HI"] << 32
+
+    simulate(dut, testbench)
+
+
+def test_a_32_bit_address_has_no_upper_half():
+    dut = Csr(dataclasses.replace(CONFIG, axi_address_width=32))
+
+    async def testbench(ctx):
+        assert await write(ctx, dut.bus, OFFSETS["REGION0_BASE_HI"], 0xFFFFFFFF) == OKAY
+        assert await read(ctx, dut.bus, OFFSETS["REGION0_BASE_HI"]) == (0, OKAY)
+
+    simulate(dut, testbench)
+
+
+def test_strobes_select_bytes():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        await write(ctx, dut.bus, OFFSETS["WATCHDOG"], 0x11223344)
+        await write(ctx, dut.bus, OFFSETS["WATCHDOG"], 0xAABBCCDD, strobe=0b0101)
+        assert await read(ctx, dut.bus, OFFSETS["WATCHDOG"]) == (0x11BB33DD, OKAY)
+
+    simulate(dut, testbench)
+
+
+def test_what_does_not_exist_or_cannot_be_written_answers_slverr():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        for offset in (0x048, 0x10C, 0xFFC):
+            assert await read(ctx, dut.bus, offset) == (0, SLVERR)
+            assert await write(ctx, dut.bus, offset, 1) == SLVERR
+        for register in REGISTERS:
+            if register.access == "ro":
+                assert await write(ctx, dut.bus, register.offset, 0xFFFFFFFF) == SLVERR, register.name
+        assert await read(ctx, dut.bus, OFFSETS["CONTROL"]) == (0, OKAY)
+        ctx.set(dut.busy, 1)
+        assert await write(ctx, dut.bus, OFFSETS["REGION0_SIZE"], 5) == SLVERR
+        assert await write(ctx, dut.bus, OFFSETS["PROGRAM_LENGTH"], 5) == SLVERR
+        ctx.set(dut.busy, 0)
+        assert await read(ctx, dut.bus, OFFSETS["REGION0_SIZE"]) == (0, OKAY)
+        assert await read(ctx, dut.bus, OFFSETS["PROGRAM_LENGTH"]) == (0, OKAY)
+
+    simulate(dut, testbench)
+
+
+def test_interrupts_are_levels_until_written_with_one():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        ctx.set(dut.completed, 1)
+        await ctx.tick()
+        ctx.set(dut.completed, 0)
+        assert not ctx.get(dut.irq)
+        await write(ctx, dut.bus, OFFSETS["IRQ_ENABLE"], 1)
+        assert ctx.get(dut.irq)
+        ctx.set(dut.faulted, 1)
+        await ctx.tick()
+        ctx.set(dut.faulted, 0)
+        assert await read(ctx, dut.bus, OFFSETS["IRQ_STATUS"]) == (3, OKAY)
+        await write(ctx, dut.bus, OFFSETS["IRQ_STATUS"], 1)
+        assert await read(ctx, dut.bus, OFFSETS["IRQ_STATUS"]) == (2, OKAY)
+        assert not ctx.get(dut.irq)
+        await write(ctx, dut.bus, OFFSETS["IRQ_ENABLE"], 2)
+        assert ctx.get(dut.irq)
+
+    simulate(dut, testbench)
+
+
+def test_control_pulses_once_for_each_write():
+    dut = Csr(CONFIG)
+    seen = []
+
+    async def watch(ctx):
+        async for _, _, start, reset in ctx.tick().sample(dut.start, dut.reset):
+            if start or reset:
+                seen.append((start, reset))
+
+    async def testbench(ctx):
+        for value, strobe in ((1, 15), (2, 15), (1, 14), (3, 1)):
+            assert await write(ctx, dut.bus, OFFSETS["CONTROL"], value, strobe=strobe) == OKAY
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_process(watch)
+    sim.add_testbench(testbench)
+    sim.run()
+    assert seen == [(1, 0), (0, 1), (1, 1)]
+
+
+def test_counters_are_wide_and_in_their_registers():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        for i, (name, _) in enumerate(COUNTERS):
+            ctx.set(dut.counters[name], (i + 1) << 32 | 100 + i)
+        for i, (name, _) in enumerate(COUNTERS):
+            assert await read(ctx, dut.bus, OFFSETS[f"{name.upper()}_LO"]) == (100 + i, OKAY)
+            assert await read(ctx, dut.bus, OFFSETS[f"{name.upper()}_HI"]) == (i + 1, OKAY)
+
+    simulate(dut, testbench)
+
+
+def test_counters_count_enabled_events_and_clear():
+    dut = Counters()
+
+    async def testbench(ctx):
+        ctx.set(dut.events, dict.fromkeys(EVENTS.members, 1) | {"instructions": 4})
+        await ctx.tick().repeat(3)
+        ctx.set(dut.enable, 1)
+        await ctx.tick().repeat(5)
+        ctx.set(dut.enable, 0)
+        await ctx.tick().repeat(Counters.latency)
+        for name, _ in COUNTERS:
+            assert ctx.get(dut.values[name]) == (20 if name == "instructions" else 5)
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        for name, _ in COUNTERS:
+            assert ctx.get(dut.values[name]) == 0
+
+    simulate(dut, testbench)
+
+
+async def pulse(ctx, signal):
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
+async def launch(ctx, dut, length=3, watchdog=0):
+    ctx.set(dut.length, length)
+    ctx.set(dut.watchdog, watchdog)
+    ctx.set(dut.idle, 1)
+    ctx.set(dut.start, 1)
+    assert ctx.get(dut.core_reset)
+    await ctx.tick()
+    ctx.set(dut.start, 0)
+    assert ctx.get(dut.busy)
+    assert ctx.get(dut.launch) == (length != 0)
+    await ctx.tick()
+
+
+async def stopped(ctx, dut, limit=40):
+    """Cycles until the controller is no longer busy; whether it reset the core on the way."""
+    reset = False
+    for _ in range(limit):
+        if not ctx.get(dut.busy):
+            return reset
+        reset |= bool(ctx.get(dut.core_reset))
+        await ctx.tick()
+    raise AssertionError(f"still busy after {limit} cycles")
+
+
+def test_a_program_of_no_instructions_is_done_at_once():
+    dut = Controller(sources=2)
+
+    async def testbench(ctx):
+        await launch(ctx, dut, length=0)
+        assert not ctx.get(dut.busy)
+        assert ctx.get(dut.done)
+
+    simulate(dut, testbench)
+
+
+def test_a_program_is_done_when_finished_and_start_is_ignored_until_then():
+    dut = Controller(sources=2)
+
+    async def testbench(ctx):
+        await launch(ctx, dut)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        assert not ctx.get(dut.core_reset)
+        ctx.set(dut.start, 0)
+        assert ctx.get(dut.running)
+        ctx.set(dut.finished, 1)
+        assert ctx.get(dut.completed)
+        await ctx.tick()
+        assert (ctx.get(dut.busy), ctx.get(dut.done), ctx.get(dut.fault)) == (0, 1, 0)
+        await launch(ctx, dut)
+        assert not ctx.get(dut.done)
+
+    simulate(dut, testbench)
+
+
+def test_the_first_fault_is_reported_once_the_bus_is_quiet():
+    dut = Controller(sources=3)
+
+    async def testbench(ctx):
+        await launch(ctx, dut)
+        ctx.set(dut.idle, 0)
+        ctx.set(dut.faults[2], {"code": Fault.BUS_FETCH, "index": 9})
+        ctx.set(dut.faults[1], {"code": Fault.BUS_READ, "index": 4})
+        await ctx.tick()
+        ctx.set(dut.faults[1], {"code": 0, "index": 0})
+        ctx.set(dut.faults[0], {"code": Fault.ADDRESS, "index": 1})
+        for _ in range(20):
+            assert ctx.get(dut.halt)
+            assert not ctx.get(dut.core_reset)
+            assert not ctx.get(dut.fault)
+            await ctx.tick()
+        ctx.set(dut.idle, 1)
+        assert await stopped(ctx, dut)
+        assert (ctx.get(dut.fault), ctx.get(dut.done), ctx.get(dut.halt)) == (1, 0, 0)
+        assert (ctx.get(dut.fault_code), ctx.get(dut.fault_index)) == (Fault.BUS_READ, 4)
+        await pulse(ctx, dut.reset)
+        assert await stopped(ctx, dut)
+        assert (ctx.get(dut.fault), ctx.get(dut.fault_code), ctx.get(dut.fault_index)) == (0, 0, 0)
+
+    simulate(dut, testbench)
+
+
+def test_the_watchdog_counts_cycles_without_a_retirement():
+    dut = Controller(sources=1)
+
+    async def testbench(ctx):
+        await launch(ctx, dut, watchdog=10)
+        ctx.set(dut.oldest, 7)
+        for _ in range(3):
+            await ctx.tick().repeat(8)
+            await pulse(ctx, dut.retired)
+        assert not ctx.get(dut.halt)
+        await ctx.tick().repeat(11)
+        assert ctx.get(dut.halt)
+        assert await stopped(ctx, dut)
+        assert (ctx.get(dut.fault_code), ctx.get(dut.fault_index)) == (Fault.WATCHDOG, 7)
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("watchdog", [10, 0])
+def test_a_bus_that_never_answers_is_given_up_without_a_core_reset(watchdog):
+    dut = Controller(sources=1)
+
+    async def testbench(ctx):
+        await launch(ctx, dut, watchdog=watchdog)
+        ctx.set(dut.idle, 0)
+        ctx.set(dut.faults[0], {"code": Fault.BUS_READ, "index": 2})
+        await ctx.tick().repeat(9)
+        assert ctx.get(dut.busy)
+        if not watchdog:
+            await pulse(ctx, dut.reset)
+        assert not await stopped(ctx, dut)
+        for _ in range(3):
+            assert (ctx.get(dut.fault), ctx.get(dut.halt)) == (1, 1)
+            await ctx.tick()
+        await launch(ctx, dut)
+        assert not ctx.get(dut.halt)
+
+    simulate(dut, testbench)
+
+
+def test_reset_stops_a_running_program_without_a_report():
+    dut = Controller(sources=1)
+
+    async def testbench(ctx):
+        await launch(ctx, dut)
+        await pulse(ctx, dut.reset)
+        assert ctx.get(dut.halt)
+        assert await stopped(ctx, dut)
+        assert (ctx.get(dut.done), ctx.get(dut.fault)) == (0, 0)
+
+    simulate(dut, testbench)
