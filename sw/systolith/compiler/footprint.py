@@ -1,0 +1,121 @@
+"""Which rows of which memories an instruction reads and writes: what hazards and bounds are made of."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from systolith.rtl.config import Config
+from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode
+
+
+class Space(IntEnum):
+    """The address spaces; DRAM region ``r`` is ``DRAM + r``, counted in rows of the row pitch."""
+
+    SCRATCHPAD = 0
+    ACCUMULATOR = 1
+    PARAMETERS = 2
+    STATISTICS = 3
+    DRAM = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows ``start + sum(i[d] * strides[d])`` for every index below ``shape``; the last stride is 1."""
+
+    space: int
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """The highest row touched."""
+        return self.start + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+
+    def view(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The span's elements of a per-row array, without a copy; shape is the span's, plus the row's."""
+        step = rows.strides[0]
+        return np.lib.stride_tricks.as_strided(
+            rows[self.start :], self.shape + rows.shape[1:], tuple(s * step for s in self.strides) + rows.strides[1:]
+        )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one instruction reads and writes."""
+
+    reads: tuple[Span, ...]
+    writes: tuple[Span, ...]
+
+
+def activation_span(i: Instruction) -> Span:
+    return Span(Space.SCRATCHPAD, i.a_address, (i.k_tiles, i.rows), (i.a_stride, 1))
+
+
+def weight_span(i: Instruction, config: Config) -> Span:
+    rows = config.cols if i.transpose else config.rows
+    return Span(Space.SCRATCHPAD, i.w_address, (i.n_tiles, i.k_tiles, rows), (i.w_n_stride, i.w_k_stride, 1))
+
+
+def accumulator_span(i: Instruction) -> Span:
+    blocks = i.n_tiles if i.opcode == Opcode.MATRIX else i.blocks
+    return Span(Space.ACCUMULATOR, i.acc_address, (blocks, i.rows), (i.acc_stride, 1))
+
+
+def statistics_span(i: Instruction) -> Span:
+    return Span(Space.STATISTICS, i.stat_address, (i.rows,), (1,))
+
+
+def block_span(address: int, stride: int, elements: int, width: int, rows: int) -> Span:
+    """Scratchpad rows of ``elements`` columns cut into blocks of ``width``."""
+    return Span(Space.SCRATCHPAD, address, (-(-elements // width), rows), (stride, 1))
+
+
+def result_span(i: Instruction, config: Config) -> Span:
+    width = config.rows if i.layout == Layout.ROWS else config.cols
+    return block_span(i.out_address, i.out_stride, i.blocks * config.cols, width, i.rows)
+
+
+def residual_span(i: Instruction, config: Config) -> Span:
+    return block_span(i.residual_address, i.residual_stride, i.blocks * config.cols, config.rows, i.rows)
+
+
+def dram_span(i: Instruction, config: Config) -> Span:
+    pitch = config.row_pitch
+    return Span(Space.DRAM + i.region, i.offset // pitch, (i.blocks, i.rows), (i.dram_stride // pitch, 1))
+
+
+def chip_span(i: Instruction) -> Span:
+    space = Space.PARAMETERS if i.memory == Memory.PARAMETERS else Space.SCRATCHPAD
+    return Span(space, i.address, (i.blocks, i.rows), (i.stride, 1))
+
+
+def footprint(i: Instruction, config: Config) -> Footprint:
+    """Reads and writes of ``i``; sums and reciprocals are the vector unit's own and order themselves."""
+    if i.opcode == Opcode.LOAD:
+        return Footprint((dram_span(i, config),), (chip_span(i),))
+    if i.opcode == Opcode.STORE:
+        return Footprint((chip_span(i),), (dram_span(i, config),))
+    accumulator = accumulator_span(i)
+    if i.opcode == Opcode.MATRIX:
+        writes = (accumulator, statistics_span(i)) if i.track_max else (accumulator,)
+        return Footprint((activation_span(i), weight_span(i, config)), writes)
+    parameters = Span(Space.PARAMETERS, 8 * i.param_address, (8 * i.blocks,), (1,))
+    if i.function == Function.RESIDUAL:
+        return Footprint((accumulator, parameters, residual_span(i, config)), (accumulator,))
+    reads = (accumulator, parameters, *((statistics_span(i),) if i.function == Function.EXPONENT else ()))
+    return Footprint(reads, (result_span(i, config),))
+
+
+def space_rows(config: Config, region_bytes: tuple[int, ...]) -> dict[int, int]:
+    """Rows of every address space, for regions of these sizes."""
+    rows = {
+        int(Space.SCRATCHPAD): config.scratchpad_rows,
+        int(Space.ACCUMULATOR): config.accumulator_rows,
+        int(Space.PARAMETERS): 8 * config.parameter_rows,
+        int(Space.STATISTICS): config.statistics_rows,
+    }
+    rows |= {Space.DRAM + r: size // config.row_pitch for r, size in enumerate(region_bytes)}
+    return rows

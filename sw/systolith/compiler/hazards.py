@@ -1,0 +1,154 @@
+"""Order between the four units: what must wait for what, the tokens that say so, and the proof that they do."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from systolith.rtl.config import Config
+from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
+from systolith.rtl.interfaces import Regions
+
+from .footprint import Footprint, footprint, space_rows
+
+#: Most tokens that a counter between two units holds.
+TOKEN_LIMIT = 255
+
+Clock = tuple[int, ...]
+_NEVER: Clock = (-1,) * len(Unit)
+
+
+class ProgramError(ValueError):
+    """A program that could race, deadlock or leave its memories; the message names the instruction."""
+
+
+class HazardTracker:
+    """The last instruction of each unit that wrote and read each row, in program order."""
+
+    def __init__(self, config: Config, region_bytes: tuple[int, ...]) -> None:
+        self._writes: dict[int, npt.NDArray[np.int32]] = {}
+        self._reads: dict[int, npt.NDArray[np.int32]] = {}
+        self._users: dict[int, tuple[set[int], set[int]]] = {}
+        for space, rows in space_rows(config, region_bytes).items():
+            self._writes[space] = np.full((len(Unit), rows), -1, np.int32)
+            self._reads[space] = np.full((len(Unit), rows), -1, np.int32)
+            self._users[space] = (set(), set())
+
+    def visit(self, index: int, unit: Unit, used: Footprint) -> list[int]:
+        """For each unit, the latest earlier instruction that ``used`` conflicts with, or -1; then record it."""
+        needed = [-1] * len(Unit)
+        for span in used.reads:
+            for other in self._users[span.space][0]:
+                if other != unit:
+                    needed[other] = max(needed[other], int(span.view(self._writes[span.space][other]).max()))
+        for span in used.writes:
+            writers, readers = self._users[span.space]
+            for table, others in ((self._writes, writers), (self._reads, readers)):
+                for other in others:
+                    if other != unit:
+                        needed[other] = max(needed[other], int(span.view(table[span.space][other]).max()))
+        for span in used.reads:
+            self._users[span.space][1].add(unit)
+            span.view(self._reads[span.space][unit])[...] = index
+        for span in used.writes:
+            self._users[span.space][0].add(unit)
+            span.view(self._writes[span.space][unit])[...] = index
+        return needed
+
+
+def synchronize(
+    instructions: Sequence[Instruction], config: Config, region_bytes: tuple[int, ...]
+) -> list[Instruction]:
+    """Add the fewest tokens that order every conflict as the program does.
+
+    A unit that waits for instruction i of another also knows all that i had waited for, so a wait is
+    added only for what is not yet known.
+    """
+    tracker = HazardTracker(config, region_bytes)
+    known = {unit: list(_NEVER) for unit in Unit}
+    clocks: list[Clock] = []
+    wait, give = [0] * len(instructions), [0] * len(instructions)
+    for index, instruction in enumerate(instructions):
+        unit = instruction.unit
+        needed = tracker.visit(index, unit, footprint(instruction, config))
+        clock = known[unit]
+        # The latest instruction first: what it waited for may make the other waits needless.
+        for other in sorted(Unit, key=lambda u: -needed[u]):
+            if needed[other] > clock[other]:
+                wait[index] |= 1 << other
+                give[needed[other]] |= 1 << unit
+                clock[other] = needed[other]
+                for third, seen in enumerate(clocks[needed[other]]):
+                    clock[third] = max(clock[third], seen)
+        clocks.append(tuple(clock))
+    return [
+        replace(i, values=i.values | {"wait": w, "give": g})
+        for i, w, g in zip(instructions, wait, give, strict=True)
+    ]
+
+
+def check_fields(index: int, i: Instruction) -> None:
+    """Counts are positive, enumerations known, offsets whole rows: what the decoder and units refuse."""
+    for name in ("rows", "blocks", "k_tiles", "n_tiles"):
+        if any(f.name == name for f in FIELDS[i.opcode]) and getattr(i, name) < 1:
+            raise ProgramError(f"instruction {index} ({i.opcode.name}): {name} must be at least 1, not 0")
+    for name, known in (("function", Function), ("memory", Memory), ("layout", Layout)):
+        if any(f.name == name for f in FIELDS[i.opcode]) and getattr(i, name) not in iter(known):
+            raise ProgramError(f"instruction {index} ({i.opcode.name}): no {name} {getattr(i, name)}")
+    if i.opcode == Opcode.STORE and i.memory != Memory.SCRATCHPAD:
+        raise ProgramError(f"instruction {index} (STORE): only the scratchpad can be stored")
+
+
+def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tuple[int, ...]) -> None:
+    """Prove that a program stays in bounds, cannot deadlock and orders every conflict.
+
+    Raises
+    ------
+    ProgramError
+        If it does not; the sentence names the instruction, and the row or the other instruction.
+    """
+    if len(region_bytes) > Regions.COUNT:
+        raise ProgramError(f"{len(region_bytes)} regions; the accelerator has {Regions.COUNT}")
+    rows = space_rows(config, region_bytes)
+    tracker = HazardTracker(config, region_bytes)
+    channels: dict[tuple[int, int], deque[int]] = {(a, b): deque() for a in Unit for b in Unit}
+    known = {unit: list(_NEVER) for unit in Unit}
+    clocks: list[Clock] = []
+    for index, i in enumerate(instructions):
+        check_fields(index, i)
+        unit, where = i.unit, f"instruction {index} ({i.opcode.name})"
+        if (i.wait | i.give) >> unit & 1:
+            raise ProgramError(f"{where} waits for or gives to its own unit")
+        if i.opcode in (Opcode.LOAD, Opcode.STORE) and (i.offset | i.dram_stride) % config.row_pitch:
+            raise ProgramError(f"{where}: DRAM offset and stride must be multiples of {config.row_pitch} bytes")
+        used = footprint(i, config)
+        for span in used.reads + used.writes:
+            if span.last >= rows.get(span.space, 0):
+                raise ProgramError(
+                    f"{where} reaches row {span.last} of a memory ({_space_name(span.space)}) "
+                    f"of {rows.get(span.space, 0)} rows"
+                )
+        clock = known[unit]
+        for other in Unit:
+            if i.wait >> other & 1:
+                if not channels[other, unit]:
+                    raise ProgramError(f"{where} waits for {other.name}, but no earlier instruction gives it a token")
+                giver = channels[other, unit].popleft()
+                clock[other] = max(clock[other], giver)
+                for third, seen in enumerate(clocks[giver]):
+                    clock[third] = max(clock[third], seen)
+        needed = tracker.visit(index, unit, used)
+        for other in Unit:
+            if other != unit and needed[other] > clock[other]:
+                raise ProgramError(f"{where} races with instruction {needed[other]} ({other.name}): no token orders them")
+            if i.give >> other & 1:
+                channels[unit, other].append(index)
+                if len(channels[unit, other]) > TOKEN_LIMIT:
+                    raise ProgramError(f"{where}: more than {TOKEN_LIMIT} tokens for {other.name} are outstanding")
+        clocks.append(tuple(clock))
+
+
+def _space_name(space: int) -> str:
+    return ("scratchpad", "accumulator", "parameters", "statistics")[space] if space < 4 else f"region {space - 4}"
