@@ -202,7 +202,8 @@ class _Norm:
             self.sums + tiles.start * self.rows,
             residual=skip.at(block=tiles.start * config.cols // config.rows), param_address=row,
             stat_address=self.statistics, first=tiles.start == 0, last=tiles.stop == self.n,
-            shift_a=self.p.shift, shift_b=norm.skip_shift, mean_multiplier=mean_multiplier(self.columns),
+            shift_a=self.p.shift, shift_b=norm.skip_shift,
+            multiplier=self.columns, mean_multiplier=mean_multiplier(self.columns),
         )  # fmt: skip
         self.e.parameters.free(row)
 

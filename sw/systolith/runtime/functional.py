@@ -165,7 +165,7 @@ class FunctionalDevice(Device):
         if i.function == Function.EXPONENT:
             row = integer.softmax_reciprocal(self.total[stat])
         else:
-            row = integer.layernorm_reciprocal(self.total[stat], self.squares[stat], i.valid, i.mean_multiplier)
+            row = integer.layernorm_reciprocal(self.total[stat], self.squares[stat], i.multiplier, i.mean_multiplier)
         self.reciprocal[:, stat] = row
 
     def _write(self, i: Instruction, y: npt.NDArray[np.int8]) -> None:
