@@ -1,0 +1,73 @@
+"""Runs one program: the job is read from the file that ``$SYSTOLITH_JOB`` names."""
+
+import os
+import time
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
+
+from systolith.sim.axi_lite import Registers
+from systolith.sim.benches.reset import reset
+from systolith.sim.dram import STATUS
+from systolith.sim.job import JOB_VARIABLE, Job, Outcome
+
+#: Cycles between looks at the number of retired instructions when there is no watchdog to say how long is long.
+_SLICE = 1 << 24
+#: Cycles that the accelerator's own watchdog may take to drain the bus and interrupt.
+_GRACE = 1 << 16
+_DONE, _FAULT = 2, 4
+
+
+@cocotb.test()
+async def run_program(dut: Any) -> None:
+    """Write the registers, start, wait for the interrupt, read status and counters."""
+    job = Job.load(os.environ[JOB_VARIABLE])
+    csr = Registers(dut)
+    await reset(dut)
+    await csr.write64("PROGRAM_BASE", job.program_base)
+    await csr.write("PROGRAM_LENGTH", job.program_length)
+    await csr.write("WATCHDOG", job.watchdog)
+    for i, (base, size) in enumerate(job.regions):
+        await csr.write64(f"REGION{i}_BASE", base)
+        await csr.write(f"REGION{i}_SIZE", size)
+    await csr.write("IRQ_ENABLE", 3)
+    outcome = Outcome()
+    begin = time.perf_counter()
+    await csr.write("CONTROL", 1)
+    outcome.hang = await _interrupt(dut, job)
+    outcome.seconds = time.perf_counter() - begin
+    if not outcome.hang:
+        end = int(np.memmap(job.status, STATUS, "r")["cycles"][0])
+        status = await csr.read("STATUS")
+        outcome.done = bool(status & _DONE)
+        if status & _FAULT:
+            outcome.fault_code = await csr.read("FAULT_CODE")
+            outcome.fault_index = await csr.read("FAULT_INDEX")
+        outcome.counters = await csr.counters()
+        outcome.start = end - outcome.counters["cycles"]
+    outcome.save(job.result)
+
+
+async def _interrupt(dut: Any, job: Job) -> str:
+    """Wait for the interrupt; why there will be none, or an empty string.
+
+    One await spans many cycles: it costs nothing while the simulation runs.
+    """
+    status = np.memmap(job.status, STATUS, "r")
+    passed, retired = 0, -1
+    while not dut.irq.value:
+        span = job.watchdog + _GRACE if job.watchdog else _SLICE
+        if job.max_cycles is not None:
+            span = min(span, job.max_cycles - passed)
+            if span <= 0:
+                return f"no end within {job.max_cycles} cycles ({retired} instructions retired)"
+        try:
+            await with_timeout(RisingEdge(dut.irq), span, "ns")
+        except SimTimeoutError:
+            passed += span
+            before, retired = retired, int(status["retired"][0])
+            if span > job.watchdog > 0 and retired == before:
+                return f"neither instruction nor interrupt for {span} cycles ({retired} instructions retired)"
+    return ""

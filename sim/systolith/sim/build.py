@@ -1,0 +1,148 @@
+"""Simulators of accelerators, built when first needed and kept in a cache.
+
+A build is keyed by everything that it depends on: the configuration and the sources that generate the Verilog
+(or the Verilog itself), the testbench, the C++, the tools and their options. It is made in a temporary
+directory and renamed into place, so that an interrupted build leaves nothing that looks like a finished one.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from systolith.rtl.config import Config
+
+from .testbench import MemoryPort, control_file, testbench
+from .toolchain import CPP, SimulationError, Toolchain
+
+_EXECUTABLE = "simulator"
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A built simulator: the executable, and whether it can write VCD traces."""
+
+    executable: Path
+    tracing: bool
+
+
+def cache_directory() -> Path:
+    """``$SYSTOLITH_CACHE``, else ``systolith`` in the user's cache directory."""
+    if chosen := os.environ.get("SYSTOLITH_CACHE"):
+        return Path(chosen).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "systolith"
+
+
+def build(
+    config: Config,
+    *,
+    verilog: str | None = None,
+    memory: MemoryPort = MemoryPort.DRAM,
+    tracing: bool = False,
+    cache: Path | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Simulator:
+    """The simulator of a configuration, from the cache or built now.
+
+    Parameters
+    ----------
+    verilog : str or None
+        A module ``systolith`` with the accelerator's ports, to use instead of the generated one.
+    memory : MemoryPort
+        Whether the AXI4 master meets the C++ memory or the top's ports.
+    tracing : bool
+        Build with VCD tracing, which is slower even when no trace is written.
+    cache : Path or None
+        Where builds are kept; :func:`cache_directory` if None.
+    report : function of str, or None
+        Called at the start of each step of a build with its description.
+
+    Raises
+    ------
+    SimulationError
+        If there is no C++ compiler, if Verilator or the compiler fails, or the cache cannot be written.
+    """
+    cache = (cache or cache_directory()).absolute()
+    step = report or (lambda _: None)
+    tools = Toolchain(tracing=tracing)
+    inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory)}
+    design = verilog or config.to_toml() + _source("rtl") + _source("numerics")
+    own = [path.read_text() for path in sorted(CPP.iterdir())]
+    name = f"{config.rows}x{config.cols}-{_hash(tools.fingerprint, design, *inputs.values(), *own)}"
+    try:
+        with _new_entry(cache, name) as work:
+            if work is not None:
+                step("generating Verilog")
+                inputs["systolith.v"] = verilog or _generate(config)
+                for file, text in inputs.items():
+                    (work / file).write_text(text, encoding="utf-8")
+                step("translating it to C++")
+                sources = tools.verilate(work, list(inputs))
+                step("compiling the simulator")
+                library = _library(cache, tools, sources.library)
+                objects = work / "objects"
+                compiled = tools.compile([*sources.fast, *sorted(CPP.glob("*.cpp"))], sources.slow, objects)
+                tools.link([*compiled, *library], work / _EXECUTABLE)
+                shutil.rmtree(objects)
+    except OSError as error:
+        raise SimulationError(f"cannot build in the cache {cache}: {error}") from error
+    return Simulator(cache / name / _EXECUTABLE, tracing)
+
+
+def _library(cache: Path, tools: Toolchain, sources: list[Path]) -> list[Path]:
+    """Objects of Verilator's run-time library, compiled once for all designs."""
+    name = f"library-{_hash(tools.fingerprint, *map(str, sources))}"
+    with _new_entry(cache, name) as work:
+        if work is not None:
+            tools.compile(sources, [], work)
+    return sorted((cache / name).glob("*.o"))
+
+
+@contextlib.contextmanager
+def _new_entry(cache: Path, name: str) -> Iterator[Path | None]:
+    """A directory to fill, which becomes ``cache/name`` when all went well; None if that exists already.
+
+    Locked meanwhile: another process that wants the same entry waits for it instead of making it again.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    if (cache / name).exists():
+        yield None
+        return
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (cache / name).exists():
+            yield None
+            return
+        work = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
+        try:
+            yield work
+            work.rename(cache / name)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _generate(config: Config) -> str:
+    text: str = importlib.import_module("systolith.rtl.verilog").generate(config)
+    return text
+
+
+def _source(package: str) -> str:
+    """The text of every module of ``systolith.<package>``: what generated Verilog may depend on."""
+    spec = importlib.util.find_spec(f"systolith.{package}")
+    places = spec.submodule_search_locations if spec and spec.submodule_search_locations else []
+    paths = sorted(path for place in places for path in Path(place).rglob("*.py"))
+    return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def _hash(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]

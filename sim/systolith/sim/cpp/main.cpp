@@ -1,0 +1,148 @@
+// The simulator's main loop: toggles the clock itself and enters cocotb only when it has something to do.
+//
+// cocotb's own verilator.cpp asks the VPI for every event, clock edges included, and runs all callback
+// regions at each. Here a half cycle costs one eval() and one look at the value callbacks; the regions run
+// only after a value callback or a timer did. Timers, value triggers, reads and writes behave as under
+// verilator.cpp; the bench must not drive clk itself. A cycle takes 1 ns, so times in traces count cycles.
+//
+// Plusargs: +vcd=FILE writes a trace (builds with tracing only), from cycle +vcd_from=N to before +vcd_to=N.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "Vtop.h"
+#include "verilated.h"
+#include "verilated_vpi.h"
+
+#if VM_TRACE_VCD
+#include "verilated_vcd_c.h"
+#endif
+#ifdef __linux__
+#include <csignal>
+#include <sys/prctl.h>
+#endif
+
+extern "C" void vlog_startup_routines_bootstrap(void);
+
+namespace {
+
+constexpr uint64_t kHalfPeriod = 500;  // ps
+
+class Trace {
+public:
+    explicit Trace(Vtop& top) {
+#if VM_TRACE_VCD
+        const std::string path = argument("vcd=");
+        if (path.empty()) return;
+        from_ = cycles(argument("vcd_from="), 0);
+        to_ = cycles(argument("vcd_to="), ~0ULL);
+        Verilated::traceEverOn(true);
+        file_ = std::make_unique<VerilatedVcdC>();
+        top.trace(file_.get(), 99);
+        file_->open(path.c_str());
+#endif
+    }
+    void dump(uint64_t time) {
+#if VM_TRACE_VCD
+        if (file_ && time >= from_ && time < to_) file_->dump(time);
+#endif
+    }
+    void close() {
+#if VM_TRACE_VCD
+        if (file_) file_->close();
+#endif
+    }
+
+private:
+#if VM_TRACE_VCD
+    static std::string argument(const std::string& prefix) {
+        const std::string match = Verilated::threadContextp()->commandArgsPlusMatch(prefix.c_str());
+        return match.empty() ? match : match.substr(1 + prefix.size());
+    }
+    static uint64_t cycles(const std::string& text, uint64_t otherwise) {
+        return text.empty() ? otherwise : std::strtoull(text.c_str(), nullptr, 10) * 2 * kHalfPeriod;
+    }
+    std::unique_ptr<VerilatedVcdC> file_;
+    uint64_t from_ = 0;
+    uint64_t to_ = 0;
+#endif
+};
+
+bool call_value_callbacks() {
+    bool called = false;
+    while (VerilatedVpi::callValueCbs()) called = true;
+    return called;
+}
+
+// All callback regions of one time step, until no callback changes a signal any more.
+void settle(Vtop& top) {
+    do {
+        VerilatedVpi::doInertialPuts();
+        call_value_callbacks();
+        while (VerilatedVpi::evalNeeded()) {
+            VerilatedVpi::clearEvalNeeded();
+            top.eval();
+            VerilatedVpi::doInertialPuts();
+            call_value_callbacks();
+        }
+        VerilatedVpi::callCbs(cbReadWriteSynch);
+        VerilatedVpi::doInertialPuts();
+        call_value_callbacks();
+    } while (VerilatedVpi::evalNeeded());
+    VerilatedVpi::callCbs(cbReadOnlySynch);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // never outlive the program that started us
+#endif
+    VerilatedContext* const context = Verilated::threadContextp();
+    context->commandArgs(argc, argv);
+    Vtop top{context, ""};
+    Verilated::fatalOnVpiError(false);
+    static Trace trace{top};
+    vlog_startup_routines_bootstrap();
+    Verilated::addExitCb(
+        [](void*) {
+            VerilatedVpi::callCbs(cbEndOfSimulation);
+            trace.close();
+        },
+        nullptr);
+    VerilatedVpi::callCbs(cbStartOfSimulation);
+    top.clk = 0;
+    top.eval();
+    settle(top);
+    trace.dump(0);
+
+    bool entered = true;  // cocotb ran in the last step, so it may await the next one
+    uint64_t edge = kHalfPeriod;
+    while (!context->gotFinish()) {
+        const uint64_t deadline = VerilatedVpi::cbNextDeadline();
+        const uint64_t now = std::min(edge, deadline);
+        context->time(now);
+        if (entered) entered = VerilatedVpi::callCbs(cbNextSimTime);
+        if (deadline <= now) {
+            VerilatedVpi::callTimedCbs();
+            entered = true;
+        }
+        if (now == edge) {
+            top.clk = !top.clk;
+            edge += kHalfPeriod;
+            // Before eval(), as under verilator.cpp: at a clock edge a bench reads what was there before it.
+            if (call_value_callbacks()) entered = true;
+        }
+        top.eval();
+        if (call_value_callbacks()) entered = true;
+        if (entered) settle(top);
+        trace.dump(now);
+    }
+    top.final();
+    Verilated::runExitCallbacks();
+    return context->errorCount() > 0;
+}

@@ -1,0 +1,66 @@
+"""What a program run hands to the bench in the simulator, and gets back: JSON both ways."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+#: Environment variable that holds the path of the job.
+JOB_VARIABLE = "SYSTOLITH_JOB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One program run.
+
+    Parameters
+    ----------
+    program_base : int
+        Address of the program, which is ``program_length`` instructions long.
+    regions : list of (int, int)
+        Base address and size in bytes of each region.
+    watchdog : int, cycles
+        Cycles without a retired instruction that count as a fault; 0 is never.
+    max_cycles : int or None
+        Give up after this many cycles.
+    status, result : str
+        Paths of the memory's status file (``dram.STATUS``) and of the result to write.
+    """
+
+    program_base: int
+    program_length: int
+    regions: list[tuple[int, int]]
+    watchdog: int
+    max_cycles: int | None
+    status: str
+    result: str
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: str) -> "Job":
+        return cls(**json.loads(Path(path).read_text()))
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What the registers said at the end.
+
+    ``hang`` is set, and the rest is not, when no end came: why the bench gave up. ``start`` is the cycle of the
+    simulation in which counter ``cycles`` was 0. ``seconds`` is the wall-clock time from start to interrupt.
+    """
+
+    hang: str = ""
+    done: bool = False
+    fault_code: int = 0
+    fault_index: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    start: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: str) -> None:
+        Path(path).write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> "Outcome":
+        return cls(**json.loads(path.read_text()))

