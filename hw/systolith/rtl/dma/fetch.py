@@ -1,0 +1,167 @@
+"""Instruction fetch: the program, read ahead into a queue."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from ..config import Config
+from ..interfaces import FAULT_BITS, Fault
+from ..isa import INSTRUCTION_BITS, INSTRUCTION_BYTES
+from .bursts import BurstCutter, BurstIssuer, longest_burst
+from .channels import ReadChannel
+
+#: Instructions read ahead.
+QUEUE = 64
+#: Bursts that the queue has room for at least.
+BURSTS = 4
+
+
+class Fetch(wiring.Component):
+    """Read a program and deliver its instructions in order.
+
+    Room for a burst is set aside before it is issued, so its data are always taken at once and never hold up
+    those of the LOAD unit.
+
+    Members
+    -------
+    start : begins the program at ``base`` (a multiple of the bus width in bytes) of ``length`` instructions,
+        which are read in this cycle. Only when ``done`` and ``idle``, or after a reset.
+    bus : ``Out(ReadChannel)``.
+    instruction : stream of 256-bit words.
+    done : nothing remains to be delivered; falls in the cycle after ``start``.
+    halt : no new burst is issued and nothing more is delivered.
+    idle : nothing is outstanding on the bus and, unless halted or failed, the program has been delivered.
+    fault : ``Fault.BUS_FETCH`` for one cycle in place of an instruction that could not be read, after all
+        instructions before it have been delivered. Nothing follows.
+    """
+
+    start: Signal
+    base: Signal
+    length: Signal
+    bus: wiring.PureInterface
+    instruction: stream.Interface
+    done: Signal
+    halt: Signal
+    idle: Signal
+    fault: Signal
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__({
+            "start": In(1),
+            "base": In(config.axi_address_width),
+            "length": In(32),
+            "bus": Out(ReadChannel(config)),
+            "instruction": Out(stream.Signature(INSTRUCTION_BITS)),
+            "done": Out(1),
+            "halt": In(1),
+            "idle": Out(1),
+            "fault": Out(FAULT_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        # An entry of the queue is an instruction or, if that is wider, a beat of several.
+        entry_bytes = max(INSTRUCTION_BYTES, config.bus_bytes)
+        beats_per_entry = entry_bytes // config.bus_bytes
+        depth = QUEUE * INSTRUCTION_BYTES // entry_bytes
+        capacity = depth * beats_per_entry
+        burst = longest_burst(config, QUEUE * INSTRUCTION_BYTES // BURSTS)
+
+        failed = Signal()
+        stop = Signal()
+        m.d.comb += stop.eq(self.halt | failed)
+
+        m.submodules.cutter = cutter = BurstCutter(config, beats=burst, span_bits=config.axi_address_width)
+        self._launch(m, cutter)
+
+        # Beats on the bus, in the assembler and in the queue never exceed its capacity.
+        room = Signal(range(capacity + 1), init=capacity)
+        freed = Signal()
+        issuer = BurstIssuer(config, most=capacity)
+        m.submodules.issuer = issuer
+        m.d.comb += [
+            issuer.allow.eq(~stop & (room >= burst)),
+            issuer.completed.eq(self.bus.r.valid & self.bus.r.payload.last),
+            self.bus.r.ready.eq(1),
+        ]
+        m.d.sync += room.eq(
+            room + Mux(freed, beats_per_entry, 0) - Mux(issuer.issued, cutter.burst.payload.length + 1, 0)
+        )
+        wiring.connect(m, cutter.burst, issuer.burst)
+        wiring.connect(m, issuer.address, wiring.flipped(self.bus.ar))
+
+        m.submodules.queue = queue = SyncFIFOBuffered(width=8 * entry_bytes + 1, depth=depth)
+        self._assemble(m, queue, beats_per_entry)
+        self._deliver(m, queue, entry_bytes // INSTRUCTION_BYTES, failed, freed)
+        m.d.comb += self.idle.eq(issuer.quiet & (stop | self.done))
+        return m
+
+    def _launch(self, m: Module, cutter: BurstCutter) -> None:
+        """From base and length to the run of beats that holds the program."""
+        bus_bits = (self.config.bus_bytes - 1).bit_length()
+        launch = Signal()
+        base = Signal.like(self.base, reset_less=True)
+        last_instruction = Signal(32, reset_less=True)
+        last_byte = Signal.like(self.base)
+        m.d.comb += [
+            last_byte.eq(base + Cat(Const(INSTRUCTION_BYTES - 1, 5), last_instruction)),
+            cutter.run.valid.eq(launch),
+            cutter.run.payload.first.eq(base[bus_bits:]),
+            cutter.run.payload.last.eq(last_byte[bus_bits:]),
+        ]
+        m.d.sync += launch.eq(self.start & (self.length != 0))
+        with m.If(self.start):
+            m.d.sync += [base.eq(self.base), last_instruction.eq(self.length - 1)]
+
+    def _assemble(self, m: Module, queue: SyncFIFOBuffered, beats: int) -> None:
+        """Join ``beats`` beats to one entry: its bytes, and above them whether one was read in error."""
+        r = self.bus.r
+        error = Signal()
+        m.d.comb += error.eq(r.payload.resp != 0)
+        if beats == 1:
+            m.d.comb += [queue.w_en.eq(r.valid), queue.w_data.eq(Cat(r.payload.data, error))]
+            return
+        width = self.config.axi_data_width
+        part = Signal(range(beats))
+        spoilt = Signal()
+        earlier = Signal((beats - 1) * width, reset_less=True)
+        m.d.comb += [
+            queue.w_en.eq(r.valid & (part == beats - 1)),
+            queue.w_data.eq(Cat(earlier, r.payload.data, error | spoilt)),
+        ]
+        with m.If(r.valid):
+            m.d.sync += [
+                part.eq(part + 1),
+                spoilt.eq((error | spoilt) & (part != beats - 1)),
+                earlier.eq(Cat(earlier, r.payload.data)[width:]),
+            ]
+
+    def _deliver(self, m: Module, queue: SyncFIFOBuffered, words: int, failed: Signal, freed: Signal) -> None:
+        """Hand out the ``words`` instructions of each entry, fewer at the program's end."""
+        remaining = Signal(32, reset_less=True)
+        pending = Signal()
+        last = Signal()
+        word = Signal(range(words))
+        spoilt = queue.r_data[-1]
+        delivered = Signal()
+        m.d.comb += [
+            last.eq(remaining == 1),
+            self.done.eq(~pending),
+            self.instruction.valid.eq(queue.r_rdy & ~spoilt & ~self.halt & ~failed),
+            self.instruction.payload.eq(queue.r_data.word_select(word, INSTRUCTION_BITS)),
+            delivered.eq(self.instruction.valid & self.instruction.ready),
+            freed.eq(delivered & ((word == words - 1) | last)),
+            queue.r_en.eq(freed),
+        ]
+        with m.If(self.start):
+            m.d.sync += [pending.eq(self.length != 0), remaining.eq(self.length)]
+        with m.Elif(delivered):
+            m.d.sync += [remaining.eq(remaining - 1), word.eq(Mux(freed, 0, word + 1))]
+            with m.If(last):
+                m.d.sync += pending.eq(0)
+        m.d.sync += self.fault.eq(0)
+        with m.If(queue.r_rdy & spoilt & ~failed & ~self.halt):
+            m.d.sync += [failed.eq(1), self.fault.eq(Fault.BUS_FETCH)]
