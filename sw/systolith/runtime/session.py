@@ -1,0 +1,113 @@
+"""Running an encoder on a device and checking every layer against the integer reference, bit for bit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from systolith.analysis.profile import OperationCycles, operation_cycles
+from systolith.compiler.compile import OBSERVABLE, compile_encoder
+from systolith.compiler.program import OBSERVED, OUTPUT, Program
+from systolith.models.quantized import QuantizedEncoder
+
+from .device import Device, RunResult
+
+Int8Array = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first element that is not what the integer reference says."""
+
+    layer: int
+    operation: str
+    row: int
+    column: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer {self.layer}, {self.operation}, row {self.row}, column {self.column}: "
+            f"expected {self.expected}, got {self.got}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A checked run.
+
+    Attributes
+    ----------
+    outputs : int8 (tokens, hidden) of every layer, as the device made them
+    difference : the first element that differs from the integer reference, or None
+    operations : cycles of each operation; empty where nothing was simulated
+    """
+
+    program: Program
+    result: RunResult
+    outputs: list[Int8Array]
+    difference: Difference | None
+    operations: list[OperationCycles]
+
+    @property
+    def bit_exact(self) -> bool:
+        return self.difference is None
+
+    @property
+    def cycles(self) -> int | None:
+        """Cycles that the RTL took; None where nothing was simulated."""
+        return self.result.counters["cycles"] if self.result.simulated else None
+
+    @property
+    def bound_cycles(self) -> float:
+        """The least cycles that the array needs: MACs / (rows x cols)."""
+        config = self.program.config
+        return self.program.macs / (config.rows * config.cols)
+
+    @property
+    def utilization(self) -> float | None:
+        """:attr:`bound_cycles` over :attr:`cycles`."""
+        return self.bound_cycles / self.cycles if self.cycles else None
+
+
+def run_encoder(encoder: QuantizedEncoder, x: Int8Array, device: Device, *, valid: int | None = None) -> Outcome:
+    """Compile ``encoder`` for the tokens of ``x`` (tokens, hidden), run it on ``device`` and check every layer.
+
+    If a layer differs, the program runs again with every tensor stored, to find the operation that went wrong first.
+    """
+    program = compile_encoder(encoder, device.config, len(x), valid=valid)
+    result = device.run(program.image, program.regions(x))
+    outputs = [program.tensors[f"layer{i}"].unpack(result.regions[OUTPUT]) for i in range(len(encoder.layers))]
+    difference = None
+    for layer, (got, expected) in enumerate(zip(outputs, encoder.forward(x, valid), strict=True)):
+        if not np.array_equal(got, expected):
+            difference = _locate(encoder, x, device, valid) or _first(layer, "output", expected, got)
+            break
+    operations = []
+    if result.events is not None and result.simulated:
+        operations = operation_cycles(program, result.events, result.counters["cycles"])
+    return Outcome(program, result, outputs, difference, operations)
+
+
+def _first(layer: int, name: str, expected: npt.NDArray[np.generic], got: npt.NDArray[np.generic]) -> Difference | None:
+    wrong = np.argwhere(expected != got)
+    if len(wrong) == 0:
+        return None
+    row, column = (int(v) for v in wrong[0])
+    return Difference(layer, name, row, column, int(expected[row, column]), int(got[row, column]))
+
+
+def _locate(encoder: QuantizedEncoder, x: Int8Array, device: Device, valid: int | None) -> Difference | None:
+    """The first tensor, in the order in which they are made, that differs in a run that stores them all."""
+    program = compile_encoder(encoder, device.config, len(x), valid=valid, observe=True)
+    region = device.run(program.image, program.regions(x)).regions[OBSERVED]
+    hidden: npt.NDArray[np.generic] = x
+    for index, layer in enumerate(encoder.layers):
+        expected: dict[str, npt.NDArray[np.generic]] = {}
+        hidden = layer.forward(hidden, valid, expected.__setitem__)
+        for name in OBSERVABLE:
+            found = _first(index, name, expected[name], program.tensors[f"layer{index}.{name}"].unpack(region))
+            if found is not None:
+                return found
+    return None
