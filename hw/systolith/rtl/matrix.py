@@ -1,0 +1,198 @@
+"""The MATRIX unit: two walks over an instruction's rows, the array, and the edge where both streams meet."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .array import SystolicArray
+from .config import Config
+from .interfaces import FAULT_BITS, AccumulatorAdd, Fault, ScratchpadRead, UnitControl
+from .matrix_fetch import Queue, RowPrefetch
+from .matrix_walk import MATRIX, ActivationWalk, WeightWalk, tile_layout
+
+#: Cycles at least between the same row of consecutive tiles: the accumulator reads what it has written.
+MIN_TILE_PERIOD = 8
+#: Activation rows asked for ahead: the 5 of the credit's round trip, and 3 cycles of a busy bank.
+ACTIVATION_AHEAD = 8
+#: Weight rows asked for beyond a whole tile in waiting, for the same reasons.
+WEIGHTS_AHEAD = 8
+#: Instructions that a walk may be behind the other one, besides the one in hand.
+INSTRUCTIONS_AHEAD = 2
+
+
+class MatrixUnit(wiring.Component):
+    """Executes MATRIX instructions back to back, without bubbles within or between them.
+
+    Each instruction goes to two walks. The weight walk runs ahead by a tile in the ``next`` registers of the array and
+    one in its queue; the activation walk by a few rows. At the edge of the array a weight row enters while
+    the ``next`` registers are free, from the cycle on in which their tile is swapped in; the first row of a
+    tile enters once its weights are in. Tiles so take ``max(rows, weight rows, MIN_TILE_PERIOD)`` cycles.
+
+    Three bits of each activation row travel beside the array; the rest is known once for each tile and waits
+    in a queue until the tile's first row of sums comes out.
+
+    Consecutive tiles may add to the same accumulator rows in the same order (as the inner loop does), or to
+    rows at least ``MIN_TILE_PERIOD`` apart; a row met again sooner would miss the sum under way.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    control : ``In(UnitControl())``; faults are raised when their instruction is the oldest in flight.
+    activations, weights : ``Out(ScratchpadRead(config))``
+    accumulator : ``Out(AccumulatorAdd(config))``
+    row_streamed : ``Out(1)``: an activation row enters the array.
+    weight_wait : ``Out(1)``: an activation row is there, but its weight tile is not.
+    bank_wait : ``Out(1)``: an activation row is asked for, but its bank is busy.
+    """
+
+    control: Any
+    activations: Any
+    weights: Any
+    accumulator: Any
+    row_streamed: Signal
+    weight_wait: Signal
+    bank_wait: Signal
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.array = SystolicArray(config)
+        super().__init__({
+            "control": In(UnitControl()),
+            "activations": Out(ScratchpadRead(config)),
+            "weights": Out(ScratchpadRead(config)),
+            "accumulator": Out(AccumulatorAdd(config)),
+            "row_streamed": Out(1),
+            "weight_wait": Out(1),
+            "bank_wait": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.array = self.array
+        m.submodules.weight_walk = weight_walk = WeightWalk(config)
+        m.submodules.activation_walk = activation_walk = ActivationWalk(config)
+        m.submodules.weight_rows = weight_rows = RowPrefetch(config, depth=config.row_bytes + WEIGHTS_AHEAD)
+        m.submodules.activation_rows = activation_rows = RowPrefetch(config, depth=ACTIVATION_AHEAD)
+        # Tiles under way: one for each activation row ahead, and one for each period of the array's depth.
+        tiles_in_array = -(-self.array.latency // MIN_TILE_PERIOD) + 1
+        m.submodules.tiles = tiles = Queue(tile_layout(config), ACTIVATION_AHEAD + tiles_in_array)
+
+        self._dispatch(m, weight_walk, activation_walk)
+        connect(m, weight_walk.command, weight_rows.command)
+        connect(m, activation_walk.command, activation_rows.command)
+        connect(m, activation_walk.tiles, tiles.i)
+        connect(m, weight_rows.port, flipped(self.weights))
+        connect(m, activation_rows.port, flipped(self.activations))
+        m.d.comb += self.bank_wait.eq(self.activations.request.valid & ~self.activations.request.ready)
+        self._edge(m, weight_rows.rows, activation_rows.rows)
+        self._collect(m, activation_rows.rows.payload.mark, tiles.o)
+        return m
+
+    def _dispatch(self, m: Module, weight_walk: WeightWalk, activation_walk: ActivationWalk) -> None:
+        """Hand each instruction to both walks; the first fault of either stops both."""
+        instruction = self.control.instruction
+        queues = [Queue(MATRIX, INSTRUCTIONS_AHEAD) for _ in range(2)]
+        halt = Signal()
+        fault = Signal(FAULT_BITS)
+        found = Signal(FAULT_BITS)
+        m.submodules.weight_instructions, m.submodules.activation_instructions = queues
+        m.d.comb += [
+            instruction.ready.eq(queues[0].i.ready & queues[1].i.ready),
+            found.eq(Mux(activation_walk.fault != Fault.NONE, activation_walk.fault, weight_walk.fault)),
+            self.control.fault.eq(fault),
+            self.control.retired.eq(self.accumulator.retired),
+        ]
+        for queue, walk in zip(queues, (weight_walk, activation_walk), strict=True):
+            m.d.comb += [
+                queue.i.valid.eq(instruction.valid & instruction.ready),
+                queue.i.payload.eq(instruction.payload[: MATRIX.size]),
+                walk.retired.eq(self.accumulator.retired),
+                walk.halt.eq(halt),
+            ]
+            connect(m, queue.o, walk.instruction)
+        m.d.sync += fault.eq(Mux(halt, Fault.NONE, found))
+        with m.If(found != Fault.NONE):
+            m.d.sync += halt.eq(1)
+
+    def _edge(self, m: Module, weight_rows: Any, activation_rows: Any) -> None:
+        """Decide, each cycle, whether a weight row and whether an activation row enters the array."""
+        array = self.array
+        config = self.config
+        loaded = Signal()
+        swap = Signal()
+        shift = weight_rows.valid & weight_rows.ready
+        mark = activation_rows.payload.mark
+
+        # Counts down in step with the rows of a tile, and after its last row with every cycle: row m + the
+        # count is then never less than MIN_TILE_PERIOD - 1 even if the rows had gaps between them.
+        hold = Signal(range(MIN_TILE_PERIOD))
+        inside = Signal()
+        m.d.comb += [
+            self.row_streamed.eq(activation_rows.valid & (~mark.first | (loaded & (hold == 0)))),
+            activation_rows.ready.eq(self.row_streamed),
+            swap.eq(self.row_streamed & mark.first),
+            self.weight_wait.eq(activation_rows.valid & mark.first & ~loaded),
+            weight_rows.ready.eq(~loaded | swap),
+            array.activations.eq(Cat(activation_rows.payload.data[r] for r in range(config.rows))),
+            array.swap.eq(swap),
+            array.weights.eq(weight_rows.payload.data),
+            array.shift.eq(shift),
+            array.first.eq(weight_rows.payload.mark.first),
+            array.transpose.eq(weight_rows.payload.mark.transpose),
+        ]
+        with m.If(shift & weight_rows.payload.mark.last):
+            m.d.sync += loaded.eq(1)
+        with m.Elif(swap):
+            m.d.sync += loaded.eq(0)
+        with m.If(self.row_streamed):
+            m.d.sync += inside.eq(~mark.last)
+        with m.If(swap):
+            m.d.sync += hold.eq(MIN_TILE_PERIOD - 1)
+        with m.Elif((hold != 0) & (self.row_streamed | ~inside)):
+            m.d.sync += hold.eq(hold - 1)
+
+    def _collect(self, m: Module, mark: Any, tiles: Any) -> None:
+        """Give each row of sums its address; the marks arrive one cycle before it, the tile with the first."""
+        config = self.config
+        out = self.accumulator
+        length = self.array.latency - 1
+        valid_line = Signal(length)
+        first_line = Signal(length, reset_less=True)
+        last_line = Signal(length, reset_less=True)
+        for line, bit in ((valid_line, self.row_streamed), (first_line, mark.first), (last_line, mark.last)):
+            m.d.sync += line.eq(Cat(bit, line))
+
+        valid = Signal()
+        tile = Signal(tile_layout(config), reset_less=True)
+        mask = Signal(config.cols, reset_less=True)
+        last = Signal(reset_less=True)
+        m.d.sync += valid.eq(valid_line[-1])
+        m.d.comb += tiles.ready.eq(valid_line[-1] & first_line[-1])
+        with m.If(valid_line[-1]):
+            with m.If(first_line[-1]):
+                m.d.sync += tile.eq(tiles.payload)
+                m.d.sync += mask.eq(Cat(c < tiles.payload.columns for c in range(config.cols)))
+                m.d.sync += last.eq(last_line[-1] & tiles.payload.final)
+            with m.Else():
+                m.d.sync += [
+                    tile.address.eq(tile.address + 1),
+                    tile.stat_address.eq(tile.stat_address + 1),
+                    last.eq(last_line[-1] & tile.final),
+                ]
+        m.d.comb += [
+            out.valid.eq(valid),
+            out.address.eq(tile.address),
+            out.data.eq(self.array.sums),
+            out.overwrite.eq(tile.overwrite),
+            out.track_max.eq(tile.track_max),
+            out.max_first.eq(tile.max_first),
+            out.stat_address.eq(tile.stat_address),
+            out.mask.eq(mask),
+            out.last.eq(last),
+        ]

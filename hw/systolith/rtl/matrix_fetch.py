@@ -1,0 +1,155 @@
+"""Prefetching of scratchpad rows: requests as far ahead as the queue behind them has room."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .config import Config
+from .interfaces import READ_LATENCY, ScratchpadRead, address_width
+
+#: Where a row stands in its tile; travels with the row.
+ROW_MARK = data.StructLayout({"first": 1, "last": 1, "transpose": 1})
+
+
+class Queue(wiring.Component):
+    """A first-in first-out queue with its head in plain sight, any depth, no latency beyond the write.
+
+    The head is an asynchronous read, which suits distributed memory: queues here are tens of rows deep.
+
+    Parameters
+    ----------
+    shape : shape of an element
+    depth : int, elements
+        At least 2.
+
+    Members
+    -------
+    i : ``In(stream)``; an element is at ``o`` from the next cycle on.
+    o : ``Out(stream)``
+
+    Raises
+    ------
+    ValueError
+        If the depth is less than 2.
+    """
+
+    i: Any
+    o: Any
+
+    def __init__(self, shape: Any, depth: int) -> None:
+        if depth < 2:
+            raise ValueError(f"queue depth must be at least 2 elements, not {depth}")
+        self.shape = shape
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port(domain="comb")
+        level = Signal(range(self.depth + 1))
+        push = Signal()
+        pop = Signal()
+        m.d.comb += [
+            self.i.ready.eq(level != self.depth),
+            self.o.valid.eq(level != 0),
+            push.eq(self.i.valid & self.i.ready),
+            pop.eq(self.o.valid & self.o.ready),
+            write.en.eq(push),
+            write.data.eq(self.i.payload),
+            self.o.payload.eq(read.data),
+        ]
+        for moved, port in ((push, write), (pop, read)):
+            address = Signal(range(self.depth))
+            m.d.comb += port.addr.eq(address)
+            with m.If(moved):
+                m.d.sync += address.eq(address + 1)
+                with m.If(address == self.depth - 1):
+                    m.d.sync += address.eq(0)
+        with m.If(push & ~pop):
+            m.d.sync += level.eq(level + 1)
+        with m.Elif(pop & ~push):
+            m.d.sync += level.eq(level - 1)
+        return m
+
+
+class RowPrefetch(wiring.Component):
+    """Reads the scratchpad rows that are asked for, in order, into a queue that can always take them.
+
+    A command is taken only while a place in the queue is free for its row (a credit, given back when the row
+    leaves), so that data, which the scratchpad does not hold back, is never lost. A row can leave 4 cycles
+    after its command: one for the request register, ``READ_LATENCY``, and one for the queue.
+
+    Parameters
+    ----------
+    config : Config
+    depth : int, rows
+        Rows asked for and not yet taken from ``rows``. From 5 on (the credit's round trip) a row passes every
+        cycle; each row more hides one cycle of a busy bank.
+
+    Members
+    -------
+    command : ``In(stream)`` of ``address`` (in range) and ``mark``.
+    port : ``Out(ScratchpadRead(config))``
+    rows : ``Out(stream)`` of ``data``, int8 of shape (row_bytes,), and the command's ``mark``.
+    """
+
+    command: Any
+    port: Any
+    rows: Any
+
+    def __init__(self, config: Config, *, depth: int) -> None:
+        self.depth = depth
+        self._command = row_command(config)
+        self._row = data.StructLayout({"data": data.ArrayLayout(signed(8), config.row_bytes), "mark": ROW_MARK})
+        super().__init__({
+            "command": In(stream.Signature(self._command)),
+            "port": Out(ScratchpadRead(config)),
+            "rows": Out(stream.Signature(self._row)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self._row, self.depth)
+        request = self.port.request
+        requesting = Signal()
+        asked = Signal(self._command, reset_less=True)
+        m.d.comb += [request.valid.eq(requesting), request.payload.eq(asked.address)]
+
+        credits = Signal(range(self.depth + 1), init=self.depth)
+        taken = Signal()
+        freed = Signal()
+        m.d.comb += [
+            self.command.ready.eq((credits != 0) & (~requesting | request.ready)),
+            taken.eq(self.command.valid & self.command.ready),
+            freed.eq(self.rows.valid & self.rows.ready),
+        ]
+        with m.If(taken & ~freed):
+            m.d.sync += credits.eq(credits - 1)
+        with m.Elif(freed & ~taken):
+            m.d.sync += credits.eq(credits + 1)
+        with m.If(taken):
+            m.d.sync += [requesting.eq(1), asked.eq(self.command.payload)]
+        with m.Elif(request.ready):
+            m.d.sync += requesting.eq(0)
+
+        # Data follows its transfer after a fixed time, so the marks need no queue of their own.
+        bits = ROW_MARK.size
+        marks = Signal(READ_LATENCY * bits, reset_less=True)
+        m.d.sync += marks.eq(Cat(asked.mark, marks))
+        m.d.comb += [
+            queue.i.valid.eq(self.port.valid),
+            queue.i.payload.data.eq(self.port.data),
+            queue.i.payload.mark.eq(marks[-bits:]),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.rows))
+        return m
+
+
+def row_command(config: Config) -> data.StructLayout:
+    """A row to be read: its scratchpad ``address`` and the ``mark`` that travels with it."""
+    return data.StructLayout({"address": unsigned(address_width(config.scratchpad_rows)), "mark": ROW_MARK})
