@@ -1,0 +1,341 @@
+"""The command line: generate, compile, run, look inside."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from systolith.analysis.report import print_info, print_run, run_record
+from systolith.compiler.compile import compile_encoder
+from systolith.compiler.hazards import ProgramError
+from systolith.compiler.plan import CapacityError
+from systolith.compiler.program import Program
+from systolith.models.registry import Model, ModelError, load_model
+from systolith.rtl.config import Config, ConfigError, preset
+from systolith.rtl.isa import InstructionError, disassemble
+from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
+from systolith.runtime.session import run_encoder
+from systolith.sim.toolchain import SimulationError
+
+app = typer.Typer(
+    name="systolith",
+    help="Generate, simulate and program systolic-array accelerators for Transformer encoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class UsageError(ValueError):
+    """Options that contradict each other or name what is not there."""
+
+
+#: What a user can cause: one sentence, exit status 2.
+_BAD_INPUT = (
+    ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, OSError
+)  # fmt: skip
+
+Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration in TOML.")]
+Rows = Annotated[int | None, typer.Option(help="Array rows.")]
+Cols = Annotated[int | None, typer.Option(help="Array columns.")]
+Dim = Annotated[int | None, typer.Option(help="Array rows and columns.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
+ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
+Text = Annotated[str, typer.Option(help="The sentence, for models that read text.")]
+Layers = Annotated[int | None, typer.Option(help="Only the first layers.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random encoder and its input.")]
+Hidden = Annotated[int, typer.Option(help="Random encoder: hidden size.")]
+Heads = Annotated[int, typer.Option(help="Random encoder: attention heads.")]
+Ffn = Annotated[int, typer.Option(help="Random encoder: feed-forward size.")]
+Seq = Annotated[int, typer.Option(help="Random encoder: tokens.")]
+
+_SENTENCE = "The quick brown fox jumps over the lazy dog."
+
+
+def _configuration(
+    name: str | None, file: Path | None, rows: int | None, cols: int | None, dim: int | None
+) -> Config:
+    if name is not None and file is not None:
+        raise UsageError("--preset and --config exclude each other")
+    if dim is not None and (rows is not None or cols is not None):
+        raise UsageError("--dim excludes --rows and --cols")
+    config = Config.from_toml(file) if file is not None else preset(name or "default")
+    if dim is not None:
+        rows = cols = dim
+    if rows is not None or cols is not None:
+        config = config.resized(config.rows if rows is None else rows, config.cols if cols is None else cols)
+    return config
+
+
+def _writable(path: Path | None) -> None:
+    """Refuse an output path now rather than after minutes of work."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a directory")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no directory {folder}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: permission denied")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it appears whole or not at all."""
+    _writable(path)
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _model(
+    name: str, layers: int | None, seed: int, hidden: int, heads: int, ffn: int, seq: int, text: str
+) -> tuple[Model, Any]:
+    """The model and its int8 input (tokens, hidden)."""
+    with err.status(f"loading and quantising {name}"):
+        if name == "random":
+            model = load_model(name, layers=layers or 2, seed=seed, hidden=hidden, heads=heads, ffn=ffn, tokens=seq)
+        else:
+            model = load_model(name, layers=layers)
+        return model, model.prepare(text)
+
+
+@contextmanager
+def _progress(instructions: int, simulated: bool) -> Iterator[dict[str, Callable[..., None]]]:
+    """Callbacks of a device that show its steps and, while it simulates, its progress."""
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[cycles]}"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    if not simulated:
+        with err.status("running on the functional device"):
+            yield {}
+        return
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("starting", total=None, cycles="")
+
+        def step(description: str) -> None:
+            bar.update(task, description=description)
+
+        def ran(cycles: int, retired: int) -> None:
+            bar.update(
+                task, description="simulating", total=instructions, completed=retired, cycles=f"{cycles:,} cycles"
+            )
+
+        yield {"report": step, "progress": ran}
+
+
+@app.command()
+def run(
+    model: ModelName = "minilm-l6",
+    text: Text = _SENTENCE,
+    backend: Annotated[str, typer.Option(help="rtl (simulated hardware) or functional (numpy).")] = "rtl",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+    layers: Layers = None,
+    seed: Seed = 0,
+    hidden: Hidden = 64,
+    heads: Heads = 2,
+    ffn: Ffn = 128,
+    seq: Seq = 32,
+    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
+    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
+    vcd: Annotated[Path | None, typer.Option(help="Write a waveform (large) to this file.")] = None,
+    program: Annotated[Path | None, typer.Option(help="Run this compiled program instead of compiling.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run an encoder on the accelerator, check every layer bit for bit and report where the cycles went."""
+    hardware = _configuration(preset, config, rows, cols, dim)
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
+    if vcd is not None and backend != "rtl":
+        raise UsageError("--vcd needs --backend rtl: the functional device has no signals")
+    _writable(json_file)
+    _writable(vcd)
+    loaded = None if program is None else Program.load(program, hardware)
+    bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
+    with err.status("compiling"):
+        compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x))
+    simulated = backend == "rtl"
+    options: dict[str, Any] = {"latency": latency, "bandwidth": bandwidth, "vcd": vcd} if simulated else {}
+    with _progress(len(compiled.operation_of), simulated) as callbacks:
+        device: Device = open_device(hardware, backend, **options, **callbacks)
+        outcome = run_encoder(bundle.quantized, x, device, program=compiled)
+    record = run_record(
+        outcome,
+        model=bundle.name,
+        backend=backend,
+        memory={"latency": latency, "bandwidth": bandwidth},
+        cosine=bundle.cosine(x, outcome.outputs[-1]),
+    )
+    print_run(out, record)
+    if json_file is not None:
+        _write(json_file, json.dumps(record, indent=2) + "\n")
+    if not outcome.bit_exact:
+        raise typer.Exit(1)
+
+
+@app.command("compile")
+def compile_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
+    model: ModelName = "minilm-l6",
+    text: Text = _SENTENCE,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+    layers: Layers = None,
+    seed: Seed = 0,
+    hidden: Hidden = 64,
+    heads: Heads = 2,
+    ffn: Ffn = 128,
+    seq: Seq = 32,
+) -> None:
+    """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
+    hardware = _configuration(preset, config, rows, cols, dim)
+    _writable(output)
+    bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
+    with err.status("compiling"):
+        compiled = compile_encoder(bundle.quantized, hardware, len(x))
+    compiled.save(output)
+    out.print(
+        f"{output}: {len(compiled.operation_of):,} instructions, {len(compiled.image):,} bytes of program, "
+        f"{len(compiled.constants):,} bytes of constants, for {len(x)} tokens"
+    )
+
+
+@app.command()
+def disasm(
+    program: Annotated[Path, typer.Argument(help="Program file.")],
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+) -> None:
+    """Print a program's instructions, each with its index and operation."""
+    named = any(option is not None for option in (preset, config, rows, cols, dim))
+    loaded = Program.load(program, _configuration(preset, config, rows, cols, dim) if named else None)
+    for index, instruction in enumerate(disassemble(loaded.image.tobytes())):
+        operation = loaded.operations[loaded.operation_of[index]]
+        typer.echo(f"{index:6}  {operation.layer}.{operation.name:18} {instruction}")
+
+
+@app.command()
+def verilog(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")] = Path("build/systolith.v"),
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+) -> None:
+    """Write the accelerator as one deterministic Verilog file, and its configuration as TOML beside it."""
+    from systolith.rtl.verilog import generate
+
+    hardware = _configuration(preset, config, rows, cols, dim)
+    if output.parent == Path("build"):
+        output.parent.mkdir(exist_ok=True)
+    _writable(output)
+    with err.status(f"generating a {hardware.rows}x{hardware.cols} accelerator"):
+        text = generate(hardware)
+    _write(output, text)
+    _write(output.with_suffix(".toml"), hardware.to_toml())
+    out.print(f"{output}: {text.count(chr(10)):,} lines, top module systolith; {output.with_suffix('.toml')}")
+
+
+@app.command()
+def info(
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show a configuration and what follows from it."""
+    hardware = _configuration(preset, config, rows, cols, dim)
+    _writable(json_file)
+    print_info(out, hardware)
+    if json_file is not None:
+        _write(json_file, json.dumps(hardware.to_dict(), indent=2) + "\n")
+
+
+@app.command()
+def sim(
+    benches: Annotated[list[str] | None, typer.Argument(help="Benches to run; all if none is named.")] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+) -> None:
+    """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""
+    from systolith.sim.run_benches import run_benches
+
+    hardware = _configuration(preset or (None if config else "tiny"), config, rows, cols, dim)
+    if not run_benches(benches or None, hardware):
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    model: ModelName = "minilm-l6",
+    sentences: Annotated[int, typer.Option(min=1, help="How many held-out texts.")] = 400,
+    json_file: JsonFile = None,
+) -> None:
+    """Cosine between sentence embeddings of the integer encoder and of fp32, over held-out texts."""
+    from systolith.models.evaluate import evaluate_model
+
+    _writable(json_file)
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("evaluating", total=sentences)
+        record = evaluate_model(model, sentences, progress=lambda done: bar.update(task, completed=done))
+    out.print(f"{record['n']} texts: cosine mean {record['mean']:.4f}, min {record['min']:.4f}")
+    if json_file is not None:
+        _write(json_file, json.dumps(record, indent=2) + "\n")
+
+
+@app.command()
+def docs(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the pages.")] = Path("docs"),
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the pages are up to date.")] = False,
+) -> None:
+    """Write the instruction set and register map pages from their definitions."""
+    from systolith.rtl.documentation import PAGES
+
+    for name, page in PAGES.items():
+        path = output / name
+        if not check:
+            _write(path, page())
+        elif not path.exists() or path.read_text(encoding="utf-8") != page():
+            raise UsageError(f"{path} is out of date: run make docs")
+
+
+def main() -> None:
+    """Entry point: bad input is one sentence and exit status 2, a fault of the accelerator is 1."""
+    try:
+        app()
+    except _BAD_INPUT as error:
+        typer.echo(f"systolith: {error}", err=True)
+        sys.exit(2)
+    except DeviceFault as error:
+        typer.echo(f"systolith: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("systolith: interrupted", err=True)
+        sys.exit(130)

@@ -64,7 +64,7 @@ class Config:
     accumulator_bytes: int = 128 * _KIB
     accumulator_banks: int = 4
     parameter_bytes: int = 8 * _KIB
-    statistics_rows: int = 512
+    statistics_rows: int = 256
     axi_data_width: int = 128
     axi_address_width: int = 40
     axi_outstanding: int = 16
@@ -198,7 +198,7 @@ PRESETS = {
     "default": Config(),
     "large": Config(
         rows=32, cols=32, lanes=32, axi_data_width=256,
-        scratchpad_bytes=384 * _KIB, accumulator_bytes=256 * _KIB, parameter_bytes=16 * _KIB,
+        scratchpad_bytes=384 * _KIB, accumulator_bytes=256 * _KIB, parameter_bytes=16 * _KIB, statistics_rows=512,
     ),
 }  # fmt: skip
 

@@ -71,12 +71,21 @@ class Outcome:
         return self.bound_cycles / self.cycles if self.cycles else None
 
 
-def run_encoder(encoder: QuantizedEncoder, x: Int8Array, device: Device, *, valid: int | None = None) -> Outcome:
-    """Compile ``encoder`` for the tokens of ``x`` (tokens, hidden), run it on ``device`` and check every layer.
+def run_encoder(
+    encoder: QuantizedEncoder,
+    x: Int8Array,
+    device: Device,
+    *,
+    valid: int | None = None,
+    program: Program | None = None,
+) -> Outcome:
+    """Run ``encoder`` on ``x`` (tokens, hidden) on ``device`` and check every layer.
 
-    If a layer differs, the program runs again with every tensor stored, to find the operation that went wrong first.
+    ``program`` is compiled for the tokens of ``x`` if not given. If a layer differs, the encoder runs again with
+    every tensor stored, to find the operation that went wrong first.
     """
-    program = compile_encoder(encoder, device.config, len(x), valid=valid)
+    if program is None:
+        program = compile_encoder(encoder, device.config, len(x), valid=valid)
     result = device.run(program.image, program.regions(x))
     outputs = [program.tensors[f"layer{i}"].unpack(result.regions[OUTPUT]) for i in range(len(encoder.layers))]
     difference = None

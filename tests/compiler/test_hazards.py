@@ -1,0 +1,114 @@
+"""Tokens order what must be ordered, and the verifier refuses what they do not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from systolith.compiler.hazards import ProgramError, synchronize, verify
+from systolith.rtl.config import PRESETS, Config
+from systolith.rtl.isa import Instruction, Opcode, Unit
+
+CONFIG = PRESETS["tiny"]
+REGIONS = (4096, 4096)
+
+
+def load(address: int, rows: int = 4, **values: int) -> Instruction:
+    return Instruction(Opcode.LOAD, {"rows": rows, "blocks": 1, "address": address, **values})
+
+
+def matrix(a: int, w: int, acc: int, rows: int = 4, **values: int) -> Instruction:
+    return Instruction(
+        Opcode.MATRIX,
+        {"rows": rows, "k_tiles": 1, "n_tiles": 1, "a_address": a, "w_address": w, "acc_address": acc, **values},
+    )
+
+
+def vector(acc: int, out: int, rows: int = 4, **values: int) -> Instruction:
+    return Instruction(
+        Opcode.VECTOR, {"rows": rows, "blocks": 1, "valid": 4, "acc_address": acc, "out_address": out, **values}
+    )
+
+
+def store(address: int, rows: int = 4, **values: int) -> Instruction:
+    return Instruction(Opcode.STORE, {"rows": rows, "blocks": 1, "address": address, "region": 1, **values})
+
+
+CHAIN = [load(0), load(4), matrix(0, 4, 0), vector(0, 8), store(8), load(0, offset=16)]
+
+
+def test_a_chain_gets_one_token_a_link() -> None:
+    waits = [i.wait for i in synchronize(CHAIN, CONFIG, REGIONS)]
+    load_unit, matrix_unit, vector_unit = (1 << unit for unit in (Unit.LOAD, Unit.MATRIX, Unit.VECTOR))
+    assert waits == [0, 0, load_unit, matrix_unit, vector_unit, matrix_unit]
+
+
+def test_what_a_waited_for_unit_knew_needs_no_second_token() -> None:
+    program = [load(0), load(4), matrix(0, 4, 0), vector(0, 8), load(0), store(8), vector(0, 0)]
+    synced = synchronize(program, CONFIG, REGIONS)
+    assert synced[6].wait == 1 << Unit.LOAD
+    verify(synced, CONFIG, REGIONS)
+
+
+def test_verify_accepts_what_synchronize_made_and_refuses_every_dropped_token() -> None:
+    synced = synchronize(CHAIN, CONFIG, REGIONS)
+    verify(synced, CONFIG, REGIONS)
+    dropped = 0
+    for index, instruction in enumerate(synced):
+        for unit in Unit:
+            if instruction.wait >> unit & 1:
+                values = instruction.values | {"wait": instruction.wait & ~(1 << unit)}
+                with pytest.raises(ProgramError, match="races with instruction"):
+                    verify([*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS)
+                dropped += 1
+            if instruction.give >> unit & 1:
+                values = instruction.values | {"give": instruction.give & ~(1 << unit)}
+                with pytest.raises(ProgramError, match="no earlier instruction gives it a token"):
+                    verify([*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS)
+                dropped += 1
+    assert dropped == 8
+
+
+def test_random_programs_verify_after_synchronize() -> None:
+    rng = np.random.default_rng(3)
+
+    def some() -> Instruction:
+        a, b, c = (int(v) for v in rng.integers(0, 24, 3))
+        make = [lambda: load(a), lambda: matrix(a, b, c), lambda: vector(c, a), lambda: store(a, offset=8 * b)]
+        return make[int(rng.integers(4))]()
+
+    for _ in range(20):
+        verify(synchronize([some() for _ in range(60)], CONFIG, REGIONS), CONFIG, REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "message"),
+    [
+        (load(CONFIG.scratchpad_rows - 3), r"instruction 0 \(LOAD\) reaches row 8192 of a memory \(scratchpad\) of 8192"),
+        (load(0, offset=4096), r"reaches row 1027 of a memory \(region 0\) of 1024 rows"),
+        (load(0, region=5), r"reaches row 3 of a memory \(region 5\) of 0 rows"),
+        (load(0, offset=2), r"DRAM offset and stride must be multiples of 4 bytes"),
+        (matrix(0, 4, 1021), r"instruction 0 \(MATRIX\) reaches row 1024 of a memory \(accumulator\) of 1024 rows"),
+        (matrix(0, 4, 0, rows=0), "rows must be at least 1, not 0"),
+        (vector(0, 0, function=7), r"instruction 0 \(VECTOR\): no function 7"),
+        (store(0, memory=1), "only the scratchpad can be stored"),
+        (load(0, wait=1 << Unit.LOAD), "waits for or gives to its own unit"),
+        (load(0, wait=1 << Unit.STORE), "waits for STORE, but no earlier instruction gives it a token"),
+    ],
+)
+def test_verify_refuses(instruction: Instruction, message: str) -> None:
+    with pytest.raises(ProgramError, match=message):
+        verify([instruction], CONFIG, REGIONS)
+
+
+def test_verify_counts_outstanding_tokens() -> None:
+    program = [load(0, give=1 << Unit.STORE) for _ in range(256)]
+    verify(program[:255], CONFIG, REGIONS)
+    with pytest.raises(ProgramError, match="more than 255 tokens for STORE are outstanding"):
+        verify(program, CONFIG, REGIONS)
+
+
+def test_configuration_without_room_is_not_mistaken_for_a_race() -> None:
+    small: Config = replace(CONFIG, statistics_rows=8)
+    with pytest.raises(ProgramError, match="statistics"):
+        verify([matrix(0, 4, 0, track_max=1, stat_address=6)], small, REGIONS)

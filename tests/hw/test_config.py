@@ -1,0 +1,56 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from systolith.rtl.config import PRESETS, Config, ConfigError, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_round_trip_through_toml(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(preset(name).to_toml())
+    assert Config.from_toml(path) == PRESETS[name]
+
+
+def test_default_preset_keeps_its_memory_budget() -> None:
+    c = PRESETS["default"]
+    # Maximum 32 bits, sums 32 and 44, mean and mantissa 16 each, exponent 6.
+    statistics = c.statistics_rows * (32 + 32 + 44 + 16 + 16 + 6) // 8
+    assert c.scratchpad_bytes + c.accumulator_bytes + c.parameter_bytes + statistics <= 320 * 1024
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 0}, "rows must be 2 to 128, not 0"),
+        ({"cols": 1}, "cols must be 2 to 128, not 1"),
+        ({"rows": 6, "cols": 10}, r"lanes must divide both rows and cols \(their greatest common divisor is 2\), not 16"),
+        ({"axi_data_width": 48}, r"axi_data_width must be one of \(32, 64, 128, 256, 512\) bits, not 48"),
+        ({"scratchpad_banks": 3}, "scratchpad_banks must be 1, 2, 4, 8 or 16, not 3"),
+        ({"scratchpad_bytes": 512}, "scratchpad_bytes of 512 holds 32 rows; a 16x16 array needs at least 64"),
+        ({"accumulator_bytes": 64}, "accumulator_bytes of 64 holds 0 rows; a 16x16 array needs at least 64"),
+        ({"matrix_queue": 1}, "matrix_queue must be 2 to 64 instructions, not 1"),
+        ({"softmax": 1}, "softmax must be bool, not 1"),
+    ],
+)
+def test_refuses(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(Config(), **changes)
+
+
+def test_refuses_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown preset 'huge'; the presets are tiny, small, default, large"):
+        preset("huge")
+    path = tmp_path / "config.toml"
+    path.write_text("row = 3\n")
+    with pytest.raises(ConfigError, match="unknown key 'row'"):
+        Config.from_toml(path)
+    path.write_text("rows = ")
+    with pytest.raises(ConfigError, match="is not a TOML file"):
+        Config.from_toml(path)
+
+
+def test_derived_sizes() -> None:
+    config = Config().resized(6, 10)
+    assert (config.row_bytes, config.row_pitch, config.lanes, config.psum_width) == (10, 16, 2, 19)
