@@ -239,6 +239,7 @@ async def launch(ctx, dut, length=3, watchdog=0):
     await ctx.tick()
     ctx.set(dut.start, 0)
     assert ctx.get(dut.busy)
+    assert ctx.get(dut.clear)
     assert ctx.get(dut.launch) == (length != 0)
     await ctx.tick()
 

@@ -44,6 +44,7 @@ class Controller(wiring.Component):
     idle : nothing is outstanding on a bus.
     oldest : index of the oldest unretired instruction, for the watchdog's report.
     core_reset : the core returns to its initial state.
+    clear : a program starts, perhaps of length 0: counters return to 0.
     launch : the fetch starts.
     halt : no new burst, no new instruction.
     running : from the launch to the end; cycles count.
@@ -61,6 +62,7 @@ class Controller(wiring.Component):
     idle: Signal
     oldest: Signal
     core_reset: Signal
+    clear: Signal
     launch: Signal
     halt: Signal
     running: Signal
@@ -78,7 +80,7 @@ class Controller(wiring.Component):
             "start": In(1), "reset": In(1), "length": In(32), "watchdog": In(32),
             "faults": In(data.ArrayLayout(FAULT_REPORT, sources)),
             "retired": In(1), "finished": In(1), "idle": In(1), "oldest": In(INDEX_BITS),
-            "core_reset": Out(1), "launch": Out(1), "halt": Out(1), "running": Out(1),
+            "core_reset": Out(1), "clear": Out(1), "launch": Out(1), "halt": Out(1), "running": Out(1),
             "busy": Out(1), "done": Out(1), "fault": Out(1),
             "fault_code": Out(FAULT_BITS), "fault_index": Out(INDEX_BITS),
             "completed": Out(1), "faulted": Out(1),
@@ -105,6 +107,7 @@ class Controller(wiring.Component):
                     m.next = "RESET"
                 m.d.comb += self.core_reset.eq(self.start)
             with m.State("LAUNCH"):
+                m.d.comb += self.clear.eq(1)
                 m.d.sync += [quiet.eq(0), stuck.eq(0)]
                 with m.If(self.length == 0):
                     m.d.comb += self.completed.eq(1)

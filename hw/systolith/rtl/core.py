@@ -1,0 +1,183 @@
+"""All that runs a program: fetch, dispatch, the four units and their memories, wired together."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from .accumulator import Accumulator
+from .config import Config
+from .controller import FAULT_REPORT
+from .counters import EVENTS
+from .dispatch import Dispatch
+from .dma.arbiter import ReadArbiter
+from .dma.channels import connect_axi
+from .dma.fetch import Fetch
+from .dma.load import LoadUnit
+from .dma.store import StoreUnit
+from .interfaces import INDEX_BITS, Axi, Regions
+from .isa import Unit
+from .matrix import MatrixUnit
+from .parameters import Parameters
+from .scratchpad import Scratchpad
+from .tokens import UNITS
+from .vector.unit import VectorUnit
+
+#: What happened to instructions in this cycle: for each unit, one handed over and one retired, and their indices.
+TRACE = data.StructLayout(
+    {
+        "issued": unsigned(UNITS),
+        "issued_index": unsigned(UNITS * INDEX_BITS),
+        "retired": unsigned(UNITS),
+        "retired_index": unsigned(UNITS * INDEX_BITS),
+    }
+)
+
+
+class Core(wiring.Component):
+    """Runs one program from ``launch`` to ``finished``. Its reset, while ``idle``, leaves nothing behind.
+
+    Members
+    -------
+    bus : ``Out(Axi)``.
+    launch : fetch ``program_length`` (not 0) instructions from ``program_base``.
+    regions : ``In(Regions)``.
+    halt : no new burst, no new instruction.
+    idle : nothing is outstanding on the bus.
+    finished : every instruction was fetched, dispatched and retired, and the core is idle.
+    faults : ``Out(ArrayLayout(FAULT_REPORT, SOURCES))``: the units, fetch, dispatch.
+    oldest : index of the oldest unretired instruction.
+    events : ``Out(EVENTS)``, all but ``cycles``.
+    trace : ``Out(TRACE)``.
+    """
+
+    #: Number of fault reports: the four units, fetch, dispatch.
+    SOURCES = UNITS + 2
+
+    bus: Any
+    launch: Signal
+    program_base: Signal
+    program_length: Signal
+    regions: Any
+    halt: Signal
+    idle: Signal
+    finished: Signal
+    faults: Any
+    oldest: Signal
+    events: Any
+    trace: Any
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "bus": Out(Axi(config)),
+                "launch": In(1),
+                "program_base": In(config.axi_address_width),
+                "program_length": In(32),
+                "regions": In(Regions(config)),
+                "halt": In(1),
+                "idle": Out(1),
+                "finished": Out(1),
+                "faults": Out(data.ArrayLayout(FAULT_REPORT, self.SOURCES)),
+                "oldest": Out(INDEX_BITS),
+                "events": Out(EVENTS),
+                "trace": Out(TRACE),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.dispatch = dispatch = Dispatch(config)
+        m.submodules.fetch = fetch = Fetch(config)
+        m.submodules.load = load = LoadUnit(config)
+        m.submodules.matrix = matrix = MatrixUnit(config)
+        m.submodules.vector = vector = VectorUnit(config)
+        m.submodules.store = store = StoreUnit(config)
+        units = {Unit.LOAD: load, Unit.MATRIX: matrix, Unit.VECTOR: vector, Unit.STORE: store}
+        for unit, component in units.items():
+            connect(m, dispatch.units[unit], component.control)
+        connect(m, fetch.instruction, dispatch.instructions)
+
+        self._connect_memories(m, load, matrix, vector, store)
+        self._connect_bus(m, fetch, load, store)
+        m.d.comb += [
+            fetch.start.eq(self.launch),
+            fetch.base.eq(self.program_base),
+            fetch.length.eq(self.program_length),
+            load.regions.region.eq(self.regions.region),
+            store.regions.region.eq(self.regions.region),
+            dispatch.halt.eq(self.halt),
+            fetch.halt.eq(self.halt),
+            load.halt.eq(self.halt),
+            store.halt.eq(self.halt),
+            self.idle.eq(fetch.idle & load.idle & store.idle),
+            self.oldest.eq(dispatch.oldest_pending),
+            self.trace.issued.eq(dispatch.issued),
+            self.trace.issued_index.eq(dispatch.issued_index.as_value()),
+            self.trace.retired.eq(dispatch.retired),
+            self.trace.retired_index.eq(dispatch.retired_index.as_value()),
+        ]
+        # Dispatched counts from the core's reset, so nothing is finished before the fetch has begun.
+        m.d.sync += self.finished.eq((dispatch.dispatched == self.program_length) & ~dispatch.pending & self.idle)
+        self._report_faults(m, dispatch, fetch, units)
+        self._report_events(m, dispatch, matrix, vector)
+        return m
+
+    def _connect_memories(
+        self, m: Module, load: LoadUnit, matrix: MatrixUnit, vector: VectorUnit, store: StoreUnit
+    ) -> None:
+        config = self.config
+        m.submodules.scratchpad = scratchpad = Scratchpad(config)
+        m.submodules.accumulator = accumulator = Accumulator(config)
+        m.submodules.parameters = parameters = Parameters(config)
+        connect(m, matrix.activations, scratchpad.activations)
+        connect(m, matrix.weights, scratchpad.weights)
+        connect(m, matrix.accumulator, accumulator.add)
+        connect(m, vector.residual, scratchpad.residual)
+        connect(m, vector.scratchpad, scratchpad.vector)
+        connect(m, vector.accumulator_read, accumulator.read)
+        connect(m, vector.accumulator_write, accumulator.write)
+        connect(m, vector.maximum, accumulator.maximum)
+        connect(m, vector.parameters, parameters.read)
+        connect(m, load.scratchpad, scratchpad.load)
+        connect(m, load.parameters, parameters.load)
+        connect(m, store.scratchpad, scratchpad.store)
+
+    def _connect_bus(self, m: Module, fetch: Fetch, load: LoadUnit, store: StoreUnit) -> None:
+        m.submodules.arbiter = arbiter = ReadArbiter(self.config)
+        connect(m, load.bus, arbiter.load)
+        connect(m, fetch.bus, arbiter.fetch)
+        connect_axi(m, self.bus, arbiter.axi)
+        connect_axi(m, self.bus, store.axi)
+
+    def _report_faults(self, m: Module, dispatch: Dispatch, fetch: Fetch, units: dict[Unit, Any]) -> None:
+        """Units raise a fault when its instruction is their oldest in flight; fetch and dispatch when it is next."""
+        next_index = dispatch.dispatched[:INDEX_BITS]
+        for unit, component in units.items():
+            m.d.comb += [
+                self.faults[unit].code.eq(component.control.fault),
+                self.faults[unit].index.eq(dispatch.oldest[unit]),
+            ]
+        for source, code in enumerate((fetch.fault, dispatch.fault), start=UNITS):
+            m.d.comb += [self.faults[source].code.eq(code), self.faults[source].index.eq(next_index)]
+
+    def _report_events(self, m: Module, dispatch: Dispatch, matrix: MatrixUnit, vector: VectorUnit) -> None:
+        events = self.events
+        for unit in Unit:
+            name = unit.name.lower()
+            m.d.comb += [
+                events[f"{name}_busy"].eq(dispatch.busy[unit]),
+                events[f"{name}_token_wait"].eq(dispatch.waiting[unit]),
+            ]
+        m.d.comb += [
+            events.instructions.eq(sum(dispatch.retired)),
+            events.matrix_rows.eq(matrix.row_streamed),
+            events.matrix_weight_wait.eq(matrix.weight_wait),
+            events.matrix_bank_wait.eq(matrix.bank_wait),
+            events.vector_beats.eq(vector.beat),
+            events.read_beats.eq(self.bus.rvalid & self.bus.rready),
+            events.write_beats.eq(self.bus.wvalid & self.bus.wready),
+        ]
