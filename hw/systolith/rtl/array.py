@@ -19,9 +19,11 @@ No register here is reset: whatever was inside the array before a reset passes e
 enters after it, and whoever takes the sums knows which of them are wanted.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal, Value, ValueLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect
 
@@ -29,6 +31,16 @@ from .config import Config
 
 #: Bits of an int8 product: at most (-128) * (-128) = 2**14.
 PRODUCT_BITS = 16
+#: Verilog module of the PEs under :class:`SharedElements`.
+ELEMENT_MODULE = "processing_element"
+
+
+class SharedElements:
+    """As the platform of a conversion: PEs become instances of one module, :data:`ELEMENT_MODULE`.
+
+    Amaranth writes a Verilog module for each submodule, 1,024 equal ones for a 32x32 array. Whoever converts
+    with this platform adds the conversion of one :class:`ProcessingElement` under that name.
+    """
 
 
 class Eastward(Signature):
@@ -69,12 +81,8 @@ class ProcessingElement(wiring.Component):
 
     def __init__(self, *, psum_width: int) -> None:
         self.psum_width = psum_width
-        super().__init__({
-            "west": In(Eastward()),
-            "north": In(Southward(psum_width)),
-            "east": Out(Eastward()),
-            "south": Out(Southward(psum_width)),
-        })
+        eastward, southward = Eastward(), Southward(psum_width)
+        super().__init__({"west": In(eastward), "north": In(southward), "east": Out(eastward), "south": Out(southward)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -169,36 +177,53 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, cols = self.config.rows, self.config.cols
-        elements = [[ProcessingElement(psum_width=self.config.psum_width) for _ in range(cols)] for _ in range(rows)]
-
         take_north = self._thermometer(m, rows, self.shift & ~self.transpose, "north")
         take_west = self._thermometer(m, cols, self.shift & self.transpose, "west")
-        for r in range(rows):
-            arriving = delay(m, Cat(self.activations[r], self.swap), r + 1, f"activation_skew_{r}")
-            west = elements[r][0].west
-            m.d.comb += [
-                Cat(west.activation, west.swap).eq(arriving),
-                west.weight.eq(delay(m, self.weights[r], r + 1, f"west_skew_{r}")),
-                west.take.eq(take_north[r]),
-            ]
+        south = []
         for c in range(cols):
-            north = elements[0][c].north
+            north = Southward(self.config.psum_width).create(path=(f"north_{c}",))
             m.d.comb += [
                 north.sum.eq(0),
                 north.weight.eq(delay(m, self.weights[c], c + 1, f"north_skew_{c}")),
                 north.take.eq(take_west[c]),
             ]
-            south = elements[-1][c].south
-            m.d.comb += self.sums[c].eq(delay(m, south.sum, cols - 1 - c, f"sum_skew_{c}").as_signed())
-
+            south.append(north)
         for r in range(rows):
+            east = Eastward().create(path=(f"west_{r}",))
+            m.d.comb += [
+                Cat(east.activation, east.swap).eq(
+                    delay(m, Cat(self.activations[r], self.swap), r + 1, f"activation_skew_{r}")
+                ),
+                east.weight.eq(delay(m, self.weights[r], r + 1, f"west_skew_{r}")),
+                east.take.eq(take_north[r]),
+            ]
             for c in range(cols):
-                m.submodules[f"pe_{r}_{c}"] = elements[r][c]
-                if c > 0:
-                    connect(m, elements[r][c - 1].east, elements[r][c].west)
-                if r > 0:
-                    connect(m, elements[r - 1][c].south, elements[r][c].north)
+                east, south[c] = self._place(m, platform, f"pe_{r}_{c}", east, south[c])
+        for c in range(cols):
+            m.d.comb += self.sums[c].eq(delay(m, south[c].sum, cols - 1 - c, f"sum_skew_{c}").as_signed())
         return m
+
+    def _place(self, m: Module, platform: object, name: str, west: Any, north: Any) -> tuple[Any, Any]:
+        """Put a PE between what arrives from ``west`` and ``north``; gives its east and south."""
+        if not isinstance(platform, SharedElements):
+            m.submodules[name] = element = ProcessingElement(psum_width=self.config.psum_width)
+            connect(m, west, element.west)
+            connect(m, north, element.north)
+            return element.east, element.south
+        east = Eastward().create(path=(name, "east"))
+        south = Southward(self.config.psum_width).create(path=(name, "south"))
+        sides = (("i", "west", west), ("i", "north", north), ("o", "east", east), ("o", "south", south))
+        m.submodules[name] = Instance(
+            ELEMENT_MODULE,
+            ("i", "clk", ClockSignal()),
+            ("i", "rst", ResetSignal()),
+            *(
+                (direction, f"{side}__{member}", getattr(interface, member))
+                for direction, side, interface in sides
+                for member in interface.signature.members
+            ),
+        )
+        return east, south
 
     def _thermometer(self, m: Module, length: int, shift: Value, name: str) -> Signal:
         """Bit i, in the cycle after ``shift``: that row is at least the i-th of its tile, so moves PE i."""
