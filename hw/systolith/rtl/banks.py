@@ -1,0 +1,117 @@
+"""A banked row memory with several prioritised readers and writers: what both large memories are made of."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.data import Layout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Signature
+
+from .interfaces import READ_LATENCY
+
+
+class BankedMemory(wiring.Component):
+    """Rows interleaved over banks, each bank granting one read and one write a cycle.
+
+    Row ``address`` lies in bank ``address % banks``, so that streams of consecutive rows, once a conflict
+    has put them out of step, never meet again. A lower port index has priority; ``ready`` falls only while
+    a port of higher priority asks for the same bank, and depends on nothing but the requests. A read sees
+    all writes granted in earlier cycles; a write granted in the same cycle is not seen (the old row is read).
+
+    Parameters
+    ----------
+    rows : int
+        Rows in all banks, a multiple of ``banks``.
+    banks : int
+        Power of two.
+    read, write : Signature
+        Signatures of the ports, seen from the initiator: ``read`` with the members of ``ScratchpadRead``,
+        ``write`` with those of ``RowWrite``. The row is as wide as the read's ``data`` and each bit of the
+        write's ``mask`` enables an equal share of it.
+    readers, writers : int
+        Number of ports.
+
+    Members
+    -------
+    read : ``In(read)``, array of ``readers``: ``data`` and ``valid`` come :attr:`latency` cycles after a
+        transfer; ``data`` keeps its value until the next.
+    write : ``In(write)``, array of ``writers``.
+
+    Raises
+    ------
+    ValueError
+        If ``banks`` is no power of two, does not divide ``rows``, or the mask does not divide the row.
+    """
+
+    #: Cycles from a transfer to its data: the memory's own register, and one behind the bank multiplexer.
+    latency = READ_LATENCY
+
+    read: Sequence[wiring.PureInterface]
+    write: Sequence[wiring.PureInterface]
+
+    def __init__(self, *, rows: int, banks: int, read: Signature, readers: int, write: Signature, writers: int) -> None:
+        if banks < 1 or banks & (banks - 1):
+            raise ValueError(f"banks must be a power of two, not {banks}")
+        if rows < banks or rows % banks:
+            raise ValueError(f"rows must be a multiple of the {banks} banks, not {rows}")
+        payload = write.members["request"].signature.members["payload"].shape
+        self.row_bits = Layout.cast(read.members["data"].shape).size
+        self.mask_bits = payload["mask"].width
+        if self.row_bits % self.mask_bits:
+            raise ValueError(f"a row of {self.row_bits} bits cannot be written in {self.mask_bits} equal parts")
+        self.rows = rows
+        self.banks = banks
+        super().__init__({"read": In(read).array(readers), "write": In(write).array(writers)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bank_bits = (self.banks - 1).bit_length()
+        reads, writes = [], []
+        for bank in range(self.banks):
+            memory = Memory(shape=unsigned(self.row_bits), depth=self.rows // self.banks, init=[])
+            m.submodules[f"bank{bank}"] = memory
+            reads.append(memory.read_port())
+            writes.append(memory.write_port(granularity=self.row_bits // self.mask_bits))
+
+        self._arbitrate(m, [(port.request, port.request.payload[:bank_bits]) for port in self.read])
+        self._arbitrate(m, [(port.request, port.request.payload.address[:bank_bits]) for port in self.write])
+
+        for bank, (reader, writer) in enumerate(zip(reads, writes, strict=True)):
+            # The last assignment wins, so the port of highest priority comes last.
+            m.d.comb += reader.en.eq(0)
+            for port in reversed(list(self.read)):
+                address = port.request.payload
+                with m.If(port.request.valid & (address[:bank_bits] == bank)):
+                    m.d.comb += [reader.en.eq(1), reader.addr.eq(address[bank_bits:])]
+            for port in reversed(list(self.write)):
+                row = port.request.payload
+                with m.If(port.request.valid & (row.address[:bank_bits] == bank)):
+                    m.d.comb += [
+                        writer.en.eq(row.mask),
+                        writer.addr.eq(row.address[bank_bits:]),
+                        writer.data.eq(row.data),
+                    ]
+
+        for index, port in enumerate(self.read):
+            taken = Signal(name=f"taken{index}")
+            source = Signal(range(max(self.banks, 2)), name=f"source{index}", reset_less=True)
+            row = Signal(self.row_bits, name=f"row{index}", reset_less=True)
+            m.d.sync += [
+                taken.eq(port.request.valid & port.request.ready),
+                source.eq(port.request.payload[:bank_bits]),
+                port.valid.eq(taken),
+            ]
+            m.d.comb += Value.cast(port.data).eq(row)
+            with m.If(taken), m.Switch(source):
+                for bank, reader in enumerate(reads):
+                    with m.Case(bank):
+                        m.d.sync += row.eq(reader.data)
+        return m
+
+    @staticmethod
+    def _arbitrate(m: Module, requests: list[tuple[wiring.PureInterface, Value]]) -> None:
+        """Hold back each request while one earlier in the list wants the same bank."""
+        for index, (request, bank) in enumerate(requests):
+            ahead = [other.valid & (taken == bank) for other, taken in requests[:index]]
+            m.d.comb += request.ready.eq(~Cat(ahead).any())
