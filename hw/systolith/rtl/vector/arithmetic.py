@@ -1,0 +1,50 @@
+"""Saturation, rounding and delay lines: the few idioms that every datapath of the vector unit is made of."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+
+from ..config import Config
+from ..isa import Function
+
+
+def supported(config: Config) -> frozenset[Function]:
+    """The functions that a vector unit of ``config`` executes; the others are illegal instructions."""
+    functions = {Function.REQUANTIZE}
+    if config.gelu:
+        functions |= {Function.GELU}
+    if config.softmax:
+        functions |= {Function.EXPONENT, Function.CONTEXT}
+    if config.layernorm:
+        functions |= {Function.RESIDUAL, Function.LAYERNORM}
+    return frozenset(functions)
+
+
+def one_of(function: Value, choices: set[Function], config: Config) -> Value:
+    """Whether ``function`` is one of ``choices``; those that ``config`` leaves out cost no logic."""
+    return Cat(function == choice for choice in sorted(choices & supported(config))).any()
+
+
+def saturated(value: Signal, bits: int) -> Value:
+    """Signed ``value`` clipped to ``bits`` bits."""
+    if len(value) <= bits:
+        return value
+    sign = value[-1]
+    excess = value[bits - 1 :]
+    fits = excess.all() | ~excess.any()
+    return Mux(fits, value[:bits], Cat((~sign).replicate(bits - 1), sign)).as_signed()
+
+
+def half(shift: Value, limit: int) -> Value:
+    """``2**shift >> 1`` for shifts up to ``limit``: what rounds a right shift half up. ``limit`` bits, unsigned."""
+    return (1 << shift)[1 : limit + 1]
+
+
+def delayed(m: Module, value: Any, cycles: int, *, reset: bool = False) -> list[Any]:
+    """``[value, value one cycle ago, ...]``, ``cycles`` registers long; ``reset`` keeps their reset (valid bits)."""
+    line = [value]
+    for _ in range(cycles):
+        register = Signal(value.shape(), reset_less=not reset)
+        m.d.sync += register.eq(line[-1])
+        line.append(register)
+    return line

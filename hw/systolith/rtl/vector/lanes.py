@@ -1,0 +1,270 @@
+"""The lanes: what the vector unit computes of each element."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from systolith.numerics import integer
+
+from ..config import Config
+from ..interfaces import PARAMETER_RECORD
+from ..isa import Function
+from .arithmetic import delayed, half, one_of, saturated
+from .beat import RECIPROCAL, Beat
+from .tables import ExponentTable, GeluTable
+
+#: acc + bias and maximum - acc of int32 values.
+_SUM_BITS = 33
+#: Signed operand times uint16: |product| < 2**(27 + 16).
+_PRODUCT_A_BITS = integer.OPERAND_BITS + 16
+#: Larger shifts round every product A to 0, as this one does: |product| < 2**(shift - 1).
+_SHIFT_A_LIMIT = _PRODUCT_A_BITS
+#: z times int16.
+_PRODUCT_B_BITS = integer.PRODUCT_BITS + 16
+#: The same bound for product B plus an int32 bias: 2**34 + 2**31 < 2**(36 - 1).
+_SHIFT_B_LIMIT = _PRODUCT_B_BITS
+
+_CARRIED = data.StructLayout({"bias": signed(32), "multiplier_b": signed(16), "skip": signed(8)})
+_CONTROL = ("function", "count", "shift_b", "offset", "grid")
+
+
+class Lanes(wiring.Component):
+    """All lanes of one beat, a rigid pipeline: every beat takes :attr:`latency` cycles, nothing ever stalls.
+
+    Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 7), tables
+    (8 to 11), multiplier B, bias and rounding shift (12 to 15), last addition, saturation and mask (16, 17).
+    Functions that skip a step pass beside it, so that beats of different functions follow each other freely.
+
+    Parameters
+    ----------
+    config : Config
+        ``lanes``, ``cols`` and which functions exist.
+
+    Members
+    -------
+    beat : ``In(Beat(config))``.
+    accumulator, parameters : ``In``, whole rows; the lane group ``beat.group`` is used.
+    skip : ``In``, the residual's int8 elements of the lanes. RESIDUAL only.
+    maximum, reciprocal : ``In``, of the token row.
+    result : ``Out``, int16 lanes :attr:`latency` cycles later. All functions but RESIDUAL give int8 values.
+    """
+
+    #: Cycles from the operands to their result.
+    latency = 17
+
+    beat: Any
+    accumulator: Any
+    parameters: Any
+    skip: Any
+    maximum: Signal
+    reciprocal: Any
+    result: Any
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__({
+            "beat": In(Beat(config)),
+            "accumulator": In(data.ArrayLayout(signed(32), config.cols)),
+            "parameters": In(data.ArrayLayout(PARAMETER_RECORD, config.cols)),
+            "skip": In(data.ArrayLayout(signed(8), config.lanes)),
+            "maximum": In(signed(32)),
+            "reciprocal": In(RECIPROCAL),
+            "result": Out(data.ArrayLayout(signed(16), config.lanes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        row = self._row(m)
+        layout = self.beat.shape()
+        control = Signal(data.StructLayout({name: layout[name].shape for name in _CONTROL}))
+        m.d.comb += [control[name].eq(self.beat[name]) for name in _CONTROL]
+        controls = delayed(m, control, self.latency - 1)
+        shifts = self._shifts(m, controls)
+        for lane in range(self.config.lanes):
+            z = self._scale(m, lane, row, shifts)
+            self._finish(m, lane, z, controls, shifts)
+        return m
+
+    def _is(self, function: Value, *choices: Function) -> Value:
+        return one_of(function, set(choices), self.config)
+
+    def _row(self, m: Module) -> dict[str, Value]:
+        """What all lanes share in cycle 0: the row's addend and multiplier, and when to use them."""
+        function = self.beat.function
+        addend = Signal(signed(32))
+        multiplier = Signal(16)
+        with m.If(self._is(function, Function.EXPONENT)):
+            m.d.comb += [addend.eq(self.maximum), multiplier.eq(self.beat.multiplier)]
+        with m.Else():
+            m.d.comb += multiplier.eq(self.reciprocal.mantissa)
+            with m.If(self._is(function, Function.LAYERNORM)):
+                m.d.comb += addend.eq(~self.reciprocal.mean)
+        # Subtraction is the addition of the complement and a carry.
+        carry = Signal(reset_less=True)
+        m.d.sync += carry.eq(self._is(function, Function.EXPONENT, Function.LAYERNORM))
+        return {
+            "addend": addend,
+            "multiplier": multiplier,
+            "used": self._is(function, Function.EXPONENT, Function.CONTEXT, Function.LAYERNORM),
+            "complement": self._is(function, Function.EXPONENT),
+            "carry": carry,
+        }
+
+    def _shifts(self, m: Module, controls: list[Any]) -> dict[str, Value]:
+        """Both shifts, clipped to what matters, and their halves, each in the cycle of its use."""
+        function, exponent = self.beat.function, self.reciprocal.exponent
+        shift_a = Signal(6, reset_less=True)
+        with m.If(self._is(function, Function.CONTEXT)):
+            m.d.sync += shift_a.eq(integer.CONTEXT_SHIFT - exponent)
+        with m.Elif(self._is(function, Function.LAYERNORM)):
+            m.d.sync += shift_a.eq(integer.LAYERNORM_SHIFT - exponent)
+        with m.Else():
+            m.d.sync += shift_a.eq(self.beat.shift_a)
+        clipped_a, clipped_b = Signal(6), Signal(6)
+        shift_b = controls[10].shift_b
+        half_a = Signal(_SHIFT_A_LIMIT, reset_less=True)
+        half_b = Signal(_SHIFT_B_LIMIT, reset_less=True)
+        m.d.comb += [
+            clipped_a.eq(Mux(shift_a > _SHIFT_A_LIMIT, _SHIFT_A_LIMIT, shift_a)),
+            clipped_b.eq(Mux(shift_b > _SHIFT_B_LIMIT, _SHIFT_B_LIMIT, shift_b)),
+        ]
+        line_a = delayed(m, clipped_a, 4)
+        line_b = delayed(m, clipped_b, 4)
+        m.d.sync += [half_a.eq(half(line_a[2], _SHIFT_A_LIMIT)), half_b.eq(half(line_b[1], _SHIFT_B_LIMIT))]
+        return {"a": line_a[4], "half_a": half_a, "b": line_b[4], "half_b": half_b}
+
+    def _select(self, row: Any, lane: int) -> Any:
+        """The lane's element of a whole row: that of the beat's lane group."""
+        groups = self.config.cols // self.config.lanes
+        if groups == 1:
+            return row[lane]
+        return Array(row[group * self.config.lanes + lane] for group in range(groups))[self.beat.group]
+
+    def _scale(self, m: Module, lane: int, row: dict[str, Value], shifts: dict[str, Value]) -> Signal:
+        """Cycles 1 to 7, ``integer.scale``: 20 bits."""
+        acc = Signal(signed(32), reset_less=True, name=f"acc_{lane}")
+        addend = Signal(signed(32), reset_less=True, name=f"addend_{lane}")
+        multiplier = Signal(16, reset_less=True, name=f"multiplier_a_{lane}")
+        wide = Signal(signed(_SUM_BITS), reset_less=True, name=f"sum_{lane}")
+        operand = Signal(signed(integer.OPERAND_BITS), reset_less=True, name=f"operand_a_{lane}")
+        product = Signal(signed(_PRODUCT_A_BITS), reset_less=True, name=f"product_a_{lane}")
+        rounded = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"rounded_a_{lane}")
+        shifted = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"shifted_a_{lane}")
+        z = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"z_{lane}")
+        selected = Signal(signed(32), name=f"selected_{lane}")
+        record = Signal(PARAMETER_RECORD, name=f"record_{lane}")
+        m.d.comb += [selected.eq(self._select(self.accumulator, lane)), record.eq(self._select(self.parameters, lane))]
+        m.d.sync += [
+            acc.eq(Mux(row["complement"], ~selected, selected)),
+            addend.eq(Mux(row["used"], row["addend"], record.bias)),
+            multiplier.eq(Mux(row["used"], row["multiplier"], record.multiplier_a)),
+            wide.eq(acc + addend + row["carry"]),
+            operand.eq(saturated(wide, integer.OPERAND_BITS)),
+            product.eq(operand * delayed(m, multiplier, 2)[2]),
+            rounded.eq(product + shifts["half_a"]),
+            shifted.eq(rounded >> shifts["a"]),
+            z.eq(saturated(shifted, integer.PRODUCT_BITS)),
+        ]
+        self._carry(m, lane, record)
+        return z
+
+    def _carry(self, m: Module, lane: int, record: Any) -> None:
+        """Operands of the second half, kept until cycle 12."""
+        carried = Signal(_CARRIED, name=f"carried_{lane}")
+        m.d.comb += [carried.bias.eq(record.bias), carried.multiplier_b.eq(record.multiplier_b)]
+        if self.config.layernorm:
+            m.d.comb += carried.skip.eq(self.skip[lane])
+        self._carried = delayed(m, carried, 12)
+
+    def _finish(self, m: Module, lane: int, z: Signal, controls: list[Any], shifts: dict[str, Value]) -> None:
+        """Cycles 8 to 17: tables, multiplier B, the last addition, saturation and mask."""
+        carried = self._carried
+        z_line = delayed(m, z, 4)
+        z10, z11 = z_line[3], z_line[4]
+        # What joins after multiplier B, from cycle 11 on.
+        main = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"main_{lane}")
+        m.d.sync += main.eq(z10)
+        if self.config.softmax:
+            m.submodules[f"exponent_{lane}"] = table = ExponentTable()
+            m.d.comb += table.argument.eq(z)
+            with m.If(self._is(controls[10].function, Function.EXPONENT)):
+                m.d.sync += main.eq(table.result)
+
+        operand = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"operand_b_{lane}")
+        m.d.sync += operand.eq(z11)
+        if self.config.layernorm:
+            with m.If(self._is(controls[11].function, Function.RESIDUAL)):
+                m.d.sync += operand.eq(carried[11].skip)
+        if self.config.gelu:
+            m.submodules[f"gelu_{lane}"] = table = GeluTable()
+            m.d.comb += [table.argument.eq(z), table.grid.eq(controls[7].grid)]
+            with m.If(self._is(controls[11].function, Function.GELU)):
+                m.d.sync += operand.eq(table.result)
+
+        product = Signal(signed(_PRODUCT_B_BITS), reset_less=True, name=f"product_b_{lane}")
+        added = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"added_b_{lane}")
+        rounded = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"rounded_b_{lane}")
+        shifted = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"shifted_b_{lane}")
+        joined = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"joined_{lane}")
+        total = Signal(signed(_PRODUCT_B_BITS + 2), reset_less=True, name=f"total_{lane}")
+        result = Signal(signed(16), reset_less=True, name=f"result_{lane}")
+        late = [c.function for c in controls]
+        bias = Mux(self._is(late[12], Function.LAYERNORM), carried[12].bias, 0)
+        bypass = self._is(late[14], Function.REQUANTIZE, Function.EXPONENT)
+        main_14 = delayed(m, main, 3)[3]
+        m.d.sync += [
+            product.eq(operand * carried[12].multiplier_b),
+            added.eq(bias + shifts["half_b"]),
+            rounded.eq(product + added),
+            shifted.eq(Mux(bypass, 0, rounded >> shifts["b"])),
+            joined.eq(Mux(bypass | self._is(late[14], Function.RESIDUAL), main_14, 0)),
+        ]
+        with m.If(self._is(late[14], Function.GELU)):
+            m.d.sync += joined.eq(controls[14].offset)
+        with m.If(lane >= controls[16].count):
+            m.d.sync += result.eq(0)
+        with m.Elif(self._is(late[16], Function.RESIDUAL)):
+            m.d.sync += result.eq(saturated(total, 16))
+        with m.Else():
+            m.d.sync += result.eq(saturated(total, 8))
+        m.d.sync += total.eq(shifted + joined)
+        m.d.comb += self.result[lane].eq(result)
+
+    @staticmethod
+    def model(
+        function: Function,
+        acc: npt.ArrayLike,
+        *,
+        bias: npt.ArrayLike = 0,
+        multiplier_a: npt.ArrayLike = 0,
+        multiplier_b: npt.ArrayLike = 0,
+        skip: npt.ArrayLike = 0,
+        maximum: npt.ArrayLike = 0,
+        reciprocal: integer.Reciprocal | None = None,
+        multiplier: int = 0,
+        shift_a: int = 0,
+        shift_b: int = 0,
+        offset: int = 0,
+        grid: int = 0,
+    ) -> integer.IntArray:
+        """The function of ``systolith.numerics.integer`` that the instruction names, on int64 ``acc`` (rows, columns)."""
+        acc = np.asarray(acc)
+        result: npt.ArrayLike
+        if function is Function.REQUANTIZE:
+            result = integer.requantize(acc, bias, multiplier_a, shift_a)
+        elif function is Function.GELU:
+            result = integer.gelu(acc, bias, multiplier_a, shift_a, multiplier_b, shift_b, offset, grid)
+        elif function is Function.EXPONENT:
+            result = integer.exponent(acc, maximum, multiplier, shift_a)
+        elif function is Function.RESIDUAL:
+            result = integer.residual(acc, bias, multiplier_a, shift_a, skip, multiplier_b, shift_b)
+        elif reciprocal is None:
+            raise ValueError(f"{function.name} needs the rows' reciprocals")
+        elif function is Function.CONTEXT:
+            result = integer.context(acc, reciprocal, multiplier_b, shift_b)
+        else:
+            result = integer.layernorm(acc, reciprocal, multiplier_b, bias, shift_b)
+        return np.asarray(result).astype(np.int64)

@@ -1,0 +1,122 @@
+"""Which instruction may start, and when one has retired."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from ..config import Config
+from ..interfaces import Fault, UnitControl
+from ..isa import LAYOUTS, Function, Opcode
+from .arithmetic import one_of, supported
+
+#: Instructions started and not retired.
+_IN_FLIGHT = 8
+
+
+class Order(wiring.Component):
+    """Keeps program order among the unit's own instructions by one rule, *drain before start*.
+
+    An instruction waits until all earlier ones have retired
+
+    - if it is a RESIDUAL (its skip operand may be an earlier result), or one has not retired (its accumulator rows
+      may be this one's operands, and LayerNorm's statistics use the fields of the last instruction started);
+    - if it reads reciprocals (CONTEXT, LAYERNORM) and an EXPONENT has not retired.
+
+    All others follow each other without a pause: reads, results, sums and reciprocals pass one pipeline in order. An
+    instruction retires, in order, when its last result is written and, if it completes sums, its last reciprocal is.
+    A fault is raised when all instructions before the faulty one have retired; nothing starts after it.
+
+    Members
+    -------
+    control : ``In(UnitControl())``.
+    start : ``Out(1)``, ``instruction`` begins.
+    instruction : ``Out``, the last instruction started.
+    active : ``In(1)``, its beats are not all prepared.
+    out_of_range : ``In(1)``, it addresses a row that does not exist.
+    written, inverted : ``In(1)``, an instruction's last result, last reciprocal is being written.
+    """
+
+    control: Any
+    start: Signal
+    instruction: Any
+    active: Signal
+    out_of_range: Signal
+    written: Signal
+    inverted: Signal
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__({
+            "control": In(UnitControl()),
+            "start": Out(1),
+            "instruction": Out(LAYOUTS[Opcode.VECTOR]),
+            "active": In(1),
+            "out_of_range": In(1),
+            "written": In(1),
+            "inverted": In(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # One bit for each instruction in flight: it completes sums.
+        m.submodules.in_flight = in_flight = SyncFIFOBuffered(width=1, depth=_IN_FLIGHT)
+        layout = LAYOUTS[Opcode.VECTOR]
+        stream = self.control.instruction
+        offered = data.View(layout, stream.payload[: layout.size])
+        halted = Signal()
+        empty = Signal()
+        legal = Signal()
+        drain = Signal()
+        accepted = Signal()
+        residual, exponent, inverse = Signal(), Signal(), Signal()
+        residual_pending, exponent_pending = Signal(), Signal()
+        m.d.comb += [
+            empty.eq(in_flight.level == 0),
+            residual.eq(self._is(offered, Function.RESIDUAL)),
+            exponent.eq(self._is(offered, Function.EXPONENT)),
+            inverse.eq(self._is(offered, Function.CONTEXT, Function.LAYERNORM)),
+            legal.eq(self._is(offered, *supported(self.config)) & offered.rows.any() & offered.blocks.any()),
+            drain.eq(residual | residual_pending | (inverse & exponent_pending) | ~legal),
+            stream.ready.eq(
+                ~self.start & ~self.active & ~self.out_of_range & ~halted & in_flight.w_rdy & (empty | ~drain)
+            ),
+            accepted.eq(stream.valid & stream.ready),
+            in_flight.w_en.eq(accepted & legal),
+            in_flight.w_data.eq(offered.last & (residual | exponent)),
+        ]
+        m.d.sync += [
+            self.start.eq(accepted & legal),
+            residual_pending.eq((residual_pending & ~empty) | (accepted & residual)),
+            exponent_pending.eq((exponent_pending & ~empty) | (accepted & exponent)),
+        ]
+        with m.If(accepted):
+            m.d.sync += self.instruction.eq(offered)
+
+        m.d.sync += self.control.fault.eq(Fault.NONE)
+        with m.If(accepted & ~legal):
+            m.d.sync += [self.control.fault.eq(Fault.ILLEGAL_INSTRUCTION), halted.eq(1)]
+        with m.Elif(self.out_of_range & (in_flight.level == 1) & ~halted):
+            m.d.sync += [self.control.fault.eq(Fault.ADDRESS), halted.eq(1)]
+
+        retire = Signal()
+        results = self._count(m, self.written, retire, "results")
+        reciprocals = self._count(m, self.inverted, retire & in_flight.r_data, "reciprocals")
+        m.d.comb += [
+            retire.eq(in_flight.r_rdy & (results != 0) & ((reciprocals != 0) | ~in_flight.r_data)),
+            in_flight.r_en.eq(retire),
+        ]
+        m.d.sync += self.control.retired.eq(retire)
+        return m
+
+    def _is(self, instruction: Any, *functions: Function) -> Any:
+        return one_of(instruction.function, set(functions), self.config)
+
+    @staticmethod
+    def _count(m: Module, up: Signal, down: Any, name: str) -> Signal:
+        """Instructions whose part ``name`` is done and that have not retired."""
+        count = Signal(range(_IN_FLIGHT + 1), name=f"{name}_done")
+        m.d.sync += count.eq(count + up - down)
+        return count
