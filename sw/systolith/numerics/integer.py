@@ -61,9 +61,11 @@ def _wide(values: npt.ArrayLike) -> IntArray:
 
 
 def shift_round(values: npt.ArrayLike, shift: npt.ArrayLike) -> IntArray:
-    """``values / 2**shift`` rounded half up: ``(v + 2**(shift - 1)) >> shift``, ``v`` for shift 0."""
+    """``values / 2**shift`` rounded half up: ``(v + 2**(shift - 1)) >> shift``, ``v`` for shift 0. Up to shift 63."""
     amount = _wide(shift)
-    return (_wide(values) + ((np.int64(1) << amount) >> 1)) >> amount
+    # 1 << 63 is negative in int64; its half must not be.
+    half = ((np.int64(1) << amount) >> 1) & np.iinfo(np.int64).max
+    return (_wide(values) + half) >> amount
 
 
 def saturate(values: npt.ArrayLike, bits: int) -> IntArray:

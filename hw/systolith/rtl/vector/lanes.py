@@ -250,7 +250,7 @@ class Lanes(wiring.Component):
         offset: int = 0,
         grid: int = 0,
     ) -> integer.IntArray:
-        """The function of ``systolith.numerics.integer`` that the instruction names, on int64 ``acc`` (rows, columns)."""
+        """The function of ``systolith.numerics.integer`` that the instruction names, of ``acc`` (rows, columns)."""
         acc = np.asarray(acc)
         result: npt.ArrayLike
         if function is Function.REQUANTIZE:
