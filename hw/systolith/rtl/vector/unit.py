@@ -106,7 +106,7 @@ class VectorUnit(wiring.Component):
                 statistics.valid.eq(valids[-1]),
                 statistics.row.eq(delayed(m, arrived.row, lanes.latency)[-1]),
                 statistics.lanes.eq(lanes.result),
-                statistics.columns.eq(order.instruction.valid),
+                statistics.columns.eq(order.instruction.multiplier),
                 statistics.mean_multiplier.eq(order.instruction.mean_multiplier),
                 statistics.stat_row.eq(addressed.row.stat_row),
                 lanes.reciprocal.eq(statistics.reciprocal),
