@@ -12,7 +12,11 @@ _RESPONSES = ("OKAY", "EXOKAY", "SLVERR", "DECERR")
 
 
 class BusResponseError(Exception):
-    """An access was answered with an error, or not at all."""
+    """An access was answered with an error; ``response`` is its code."""
+
+    def __init__(self, what: str, response: int) -> None:
+        self.response = response
+        super().__init__(f"{what} was answered with {_RESPONSES[response]}")
 
 
 class Registers:
@@ -60,10 +64,10 @@ class Registers:
         }
 
     async def _transfer(self, what: str, requests: tuple[str, ...], answer: str) -> None:
-        """Drive the request channels until each is taken, then wait for the answer's transfer.
+        """Drive the request channels until each is taken, then wait for the answer.
 
-        Handshakes are read just before the clock edge that makes them; the answer's payload is still there
-        when this returns, because its channel is left with ready high until then.
+        Signals are read as they were just before the clock edge that makes a transfer, so the answer's
+        payload can still be read when this returns.
         """
         dut = self._dut
         pending = set(requests)
@@ -77,7 +81,7 @@ class Registers:
             if getattr(dut, f"s_axi_{answer}valid").value:
                 getattr(dut, f"s_axi_{answer}ready").value = 0
                 return
-        raise BusResponseError(f"{what} was not answered within {_PATIENCE} cycles")
+        raise TimeoutError(f"{what} was not answered within {_PATIENCE} cycles")
 
 
 def _offset(register: str | int) -> int:
@@ -86,4 +90,4 @@ def _offset(register: str | int) -> int:
 
 def _expect_okay(response: int, what: str) -> None:
     if response:
-        raise BusResponseError(f"{what} was answered with {_RESPONSES[response]}")
+        raise BusResponseError(what, response)

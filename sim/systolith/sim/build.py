@@ -20,7 +20,7 @@ from pathlib import Path
 from systolith.rtl.config import Config
 
 from .testbench import MemoryPort, control_file, testbench
-from .toolchain import CPP, SimulationError, Toolchain
+from .toolchain import CPP, SimulationError, Sources, Toolchain
 
 _EXECUTABLE = "simulator"
 
@@ -86,22 +86,21 @@ def build(
                 step("translating it to C++")
                 sources = tools.verilate(work, list(inputs))
                 step("compiling the simulator")
-                library = _library(cache, tools, sources.library)
-                objects = work / "objects"
-                compiled = tools.compile([*sources.fast, *sorted(CPP.glob("*.cpp"))], sources.slow, objects)
-                tools.link([*compiled, *library], work / _EXECUTABLE)
-                shutil.rmtree(objects)
+                library = _library(cache, tools, sources)
+                objects = tools.compile_design(sources, work / "objects")
+                tools.link([*objects, *library], work / _EXECUTABLE)
+                shutil.rmtree(work / "objects")
     except OSError as error:
         raise SimulationError(f"cannot build in the cache {cache}: {error}") from error
     return Simulator(cache / name / _EXECUTABLE, tracing)
 
 
-def _library(cache: Path, tools: Toolchain, sources: list[Path]) -> list[Path]:
+def _library(cache: Path, tools: Toolchain, sources: Sources) -> list[Path]:
     """Objects of Verilator's run-time library, compiled once for all designs."""
-    name = f"library-{_hash(tools.fingerprint, *map(str, sources))}"
+    name = f"library-{_hash(tools.fingerprint, *map(str, sources.library))}"
     with _new_entry(cache, name) as work:
         if work is not None:
-            tools.compile(sources, [], work)
+            tools.compile_library(sources, work)
     return sorted((cache / name).glob("*.o"))
 
 

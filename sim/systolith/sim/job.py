@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-#: Environment variable that holds the path of the job.
+#: Environment variables that hold the path of the job, and of the accelerator's configuration (TOML).
 JOB_VARIABLE = "SYSTOLITH_JOB"
+CONFIG_VARIABLE = "SYSTOLITH_CONFIG"
 
 
 @dataclass(frozen=True, kw_only=True)

