@@ -3,7 +3,6 @@
 from collections import deque
 
 import numpy as np
-import pytest
 from amaranth.sim import Simulator
 from systolith.numerics import integer
 from systolith.rtl.accelerator import Accelerator
@@ -33,7 +32,8 @@ class AxiMemory:
     async def serve(self, ctx):
         bus, width = self.bus, CONFIG.bus_bytes
         reads, writes, responses = deque(), deque(), deque()
-        names = "arvalid araddr arlen arid rvalid rready awvalid awaddr awlen wvalid wdata wstrb wlast bvalid bready".split()
+        names = ["arvalid", "araddr", "arlen", "arid", "rvalid", "rready"]
+        names += ["awvalid", "awaddr", "awlen", "wvalid", "wdata", "wstrb", "wlast", "bvalid", "bready"]
         for ready in (bus.arready, bus.awready, bus.wready):
             ctx.set(ready, 1)
         cycle = 0
@@ -288,42 +288,43 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_names_its_instruction_and_a_good_program_follows(name):
-    program, code, index = FAULTS[name]
+BUS_FAULTS = {
+    "read": ({ACTIVATIONS + 24}, (), Fault.BUS_READ, 1),
+    "fetch": ({PROGRAM + 3 * 32 + 8}, (), Fault.BUS_FETCH, 3),
+    "write": ((), {RESULT + 8}, Fault.BUS_WRITE, 5),
+}
+
+
+def test_faults_name_their_instruction_and_good_programs_follow():
+    """One device, never powered off: each fault in turn, with and without the reset bit, then a good program."""
 
     async def scenario(host, memory):
         await host.prepare(watchdog=300)
-        Product(0).store_in(memory)
-        assert await host.run(memory, program) == 0b100
-        assert (await host.read("FAULT_CODE"), await host.read("FAULT_INDEX")) == (code, index)
-        assert not any(memory.bytes[RESULT : RESULT + 0x100])
-        await host.write("CONTROL", 2)
-        assert await host.read("STATUS") == 0
-        await check_product(host, memory, 1)
+        for i, (name, (program, code, index)) in enumerate(FAULTS.items()):
+            Product(0).store_in(memory)
+            assert await host.run(memory, program) == 0b100, name
+            assert (await host.read("FAULT_CODE"), await host.read("FAULT_INDEX")) == (code, index), name
+            assert not any(memory.bytes[RESULT : RESULT + 0x100]), name
+            if i % 2:
+                await host.write("CONTROL", 2)
+                assert await host.read("STATUS") == 0
+            await check_product(host, memory, i)
 
     simulate(scenario)
 
 
-@pytest.mark.parametrize(
-    ("reads", "writes", "code", "index"),
-    [
-        ({ACTIVATIONS + 24}, (), Fault.BUS_READ, 1),
-        ({PROGRAM + 3 * 32 + 8}, (), Fault.BUS_FETCH, 3),
-        ((), {RESULT + 8}, Fault.BUS_WRITE, 5),
-    ],
-)
-def test_a_bus_error_names_its_instruction_and_a_good_program_follows(reads, writes, code, index):
+def test_bus_errors_name_their_instruction_and_good_programs_follow():
     async def scenario(host, memory):
         await host.prepare()
-        Product(0).store_in(memory)
-        memory.bad_reads.update(reads)
-        memory.bad_writes.update(writes)
-        assert await host.run(memory, Product(0).program()) == 0b100
-        assert (await host.read("FAULT_CODE"), await host.read("FAULT_INDEX")) == (code, index)
-        memory.bad_reads.clear()
-        memory.bad_writes.clear()
-        await check_product(host, memory, 1)
+        for name, (reads, writes, code, index) in BUS_FAULTS.items():
+            Product(0).store_in(memory)
+            memory.bad_reads.update(reads)
+            memory.bad_writes.update(writes)
+            assert await host.run(memory, Product(0).program()) == 0b100, name
+            assert (await host.read("FAULT_CODE"), await host.read("FAULT_INDEX")) == (code, index), name
+            memory.bad_reads.clear()
+            memory.bad_writes.clear()
+            await check_product(host, memory, 1)
 
     simulate(scenario)
 

@@ -22,7 +22,7 @@ from .matrix import MatrixUnit
 from .parameters import Parameters
 from .scratchpad import Scratchpad
 from .tokens import UNITS
-from .vector.unit import VectorUnit
+from .vector import VectorUnit
 
 #: What happened to instructions in this cycle: for each unit, one handed over and one retired, and their indices.
 TRACE = data.StructLayout(
@@ -137,7 +137,7 @@ class Core(wiring.Component):
         connect(m, matrix.weights, scratchpad.weights)
         connect(m, matrix.accumulator, accumulator.add)
         connect(m, vector.residual, scratchpad.residual)
-        connect(m, vector.scratchpad, scratchpad.vector)
+        connect(m, vector.result, scratchpad.vector)
         connect(m, vector.accumulator_read, accumulator.read)
         connect(m, vector.accumulator_write, accumulator.write)
         connect(m, vector.maximum, accumulator.maximum)

@@ -3,12 +3,19 @@
 import os
 
 from amaranth.back import verilog
+from amaranth.hdl import Elaboratable
 
 from .accelerator import Accelerator
+from .array import ELEMENT_MODULE, ProcessingElement, SharedElements
 from .config import Config
+from .verilog_memory import MemoryModules
 
 #: Name of the top module.
 TOP = "systolith"
+
+
+class _Platform(SharedElements, MemoryModules):
+    """PEs and memories are instances of modules that are written once each."""
 
 
 def generate(config: Config) -> str:
@@ -20,5 +27,12 @@ def generate(config: Config) -> str:
     # Amaranth would search the path for other versions of Yosys; the one of its own dependencies is the same
     # everywhere.
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-    text: str = verilog.convert(Accelerator(config), name=TOP, emit_src=False, strip_internal_attrs=True)
+    platform = _Platform()
+    top = _convert(Accelerator(config), TOP, platform)
+    element = _convert(ProcessingElement(psum_width=config.psum_width), ELEMENT_MODULE, None)
+    return "\n".join([top, element, *platform.texts.values()])
+
+
+def _convert(component: Elaboratable, name: str, platform: object) -> str:
+    text: str = verilog.convert(component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True)
     return text
