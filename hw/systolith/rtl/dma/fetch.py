@@ -144,7 +144,8 @@ class Fetch(wiring.Component):
         remaining = Signal(32, reset_less=True)
         pending = Signal()
         last = Signal()
-        word = Signal(range(words))
+        # One bit at least: a signal of none would be the Verilog wire [-1:0].
+        word = Signal(max(1, (words - 1).bit_length()))
         spoilt = queue.r_data[-1]
         delivered = Signal()
         m.d.comb += [
