@@ -42,8 +42,8 @@ class AxiMemory:
     ``latency`` is the least cycles from an address to its first beat (for writes, from the last beat to the
     response); ``stall`` the probability that a channel pauses in a cycle. Read data of different identifiers
     interleave at random. ``bad`` holds beat addresses answered with an error. ``reads`` and ``writes`` log
-    (identifier, address, beats); ``read_cycles`` and ``write_cycles`` the cycle of each beat taken, ``strobes`` those of
-    each beat written; ``outstanding`` the bursts in flight.
+    (identifier, address, beats); ``read_cycles`` and ``write_cycles`` the cycle of each beat taken, ``strobes``
+    those of each beat written; ``outstanding`` the bursts in flight.
     """
 
     def __init__(self, config: Config, *, seed: int = 0, latency: int = 3, stall: float = 0.3) -> None:

@@ -90,7 +90,7 @@ def test_burst_limits(dma, limits):
     bench.check(program)
 
 
-@pytest.mark.parametrize("blocks, rows", [(1, 64), (4, 16)])
+@pytest.mark.parametrize(("blocks", "rows"), [(1, 64), (4, 16)])
 @pytest.mark.parametrize("shape", [(4, 4, 32), (16, 16, 64)])
 def test_no_bubble_between_instructions(dma, shape, blocks, rows):
     """Latency 60 costs nothing when enough beats may be outstanding, however short the blocks."""
@@ -112,7 +112,7 @@ def test_no_bubble_between_instructions(dma, shape, blocks, rows):
 LEGAL = {"rows": 8, "blocks": 2, "address": 0, "stride": 8, "offset": 0, "dram_stride": 256}
 
 
-@pytest.mark.parametrize("change, fault", [
+@pytest.mark.parametrize(("change", "fault"), [
     ({"rows": 0}, Fault.ILLEGAL_INSTRUCTION),
     ({"blocks": 0}, Fault.ILLEGAL_INSTRUCTION),
     ({"offset": 2}, Fault.ILLEGAL_INSTRUCTION),
@@ -158,7 +158,9 @@ def test_last_legal_row(dma, change):
     assert bench.bench.reports == ["retired"]
 
 
-def test_bus_error(dma, config):
+@pytest.mark.parametrize("shape", [(4, 4, 128), (6, 4, 64), (16, 16, 64)])
+def test_bus_error(dma, shape):
+    config = dma.make_config(*shape)
     offset = 4 * config.row_pitch * 32
     fields = LEGAL | {"dram_stride": 8 * config.row_pitch}
     program = [Instruction(Opcode.LOAD, fields | {"offset": offset * (i == 1)}) for i in range(4)]

@@ -113,7 +113,7 @@ def test_no_bubble_between_instructions(dma, shape):
 LEGAL = {"rows": 8, "blocks": 2, "address": 0, "stride": 8, "offset": 0, "dram_stride": 256}
 
 
-@pytest.mark.parametrize("change, fault", [
+@pytest.mark.parametrize(("change", "fault"), [
     ({"memory": Memory.PARAMETERS}, Fault.ILLEGAL_INSTRUCTION),
     ({"rows": 0}, Fault.ILLEGAL_INSTRUCTION),
     ({"address": 121}, Fault.ADDRESS),
@@ -138,7 +138,9 @@ def test_faults_come_after_what_is_before(dma, change, fault):
     np.testing.assert_array_equal(bench.memory.bytes, bench.expected([good, good]))
 
 
-def test_bus_error(dma, config):
+@pytest.mark.parametrize("shape", [(4, 4, 128), (6, 4, 64), (16, 16, 64)])
+def test_bus_error(dma, shape):
+    config = dma.make_config(*shape)
     offset = 128 * config.row_pitch
     fields = LEGAL | {"dram_stride": 8 * config.row_pitch}
     program = [Instruction(Opcode.STORE, fields | {"offset": offset * (i == 1)}) for i in range(4)]
