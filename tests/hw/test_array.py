@@ -1,12 +1,14 @@
 """The systolic array against numpy: tile sequences at every legal spacing, from both sides."""
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from amaranth.sim import Simulator
-from systolith.rtl.array import SystolicArray
+from systolith.rtl.array import ELEMENT_MODULE, ProcessingElement, SharedElements, SystolicArray
 from systolith.rtl.config import PRESETS
 
 SIZES = [(2, 2), (4, 4), (3, 5), (6, 4), (9, 2)]
@@ -121,3 +123,13 @@ def test_one_row_tiles_follow_at_the_load_period_from_alternating_sides(size):
     rng = np.random.default_rng(2)
     entries = run(size, [random_tile(rng, size, 1, bool(i % 2)) for i in range(12)])
     assert [b - a for a, b in pairwise(entries)] == [size[i % 2] for i in range(1, 12)]
+
+
+def test_shared_elements_have_the_ports_of_a_processing_element():
+    config = PRESETS["tiny"].resized(3, 5)
+    text = rtlil.convert(SystolicArray(config), name="systolic_array", platform=SharedElements())
+    element = rtlil.convert(ProcessingElement(psum_width=config.psum_width), name=ELEMENT_MODULE)
+    cells = re.findall(rf"cell \\{ELEMENT_MODULE} (.*?)end\n", text, re.DOTALL)
+    ports = set(re.findall(r"(?:in|out)put \d+\s+(?:signed )?(\S+)", element))
+    assert len(cells) == 15
+    assert all(set(re.findall(r"connect (\S+)", cell)) == ports for cell in cells)

@@ -104,10 +104,8 @@ class ProcessingElement(wiring.Component):
         ]
         with m.If(self.west.swap):
             m.d.sync += active.eq(waiting)
-        with m.If(self.west.take):
-            m.d.sync += waiting.eq(self.north.weight)
-        with m.Elif(self.north.take):
-            m.d.sync += waiting.eq(self.west.weight)
+        with m.If(self.west.take | self.north.take):
+            m.d.sync += waiting.eq(Mux(self.west.take, self.north.weight, self.west.weight))
         m.d.comb += [
             self.east.activation.eq(activation),
             self.east.swap.eq(swap),

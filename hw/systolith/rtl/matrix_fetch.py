@@ -23,25 +23,17 @@ class Queue(wiring.Component):
     ----------
     shape : shape of an element
     depth : int, elements
-        At least 2.
 
     Members
     -------
     i : ``In(stream)``; an element is at ``o`` from the next cycle on.
     o : ``Out(stream)``
-
-    Raises
-    ------
-    ValueError
-        If the depth is less than 2.
     """
 
     i: Any
     o: Any
 
     def __init__(self, shape: Any, depth: int) -> None:
-        if depth < 2:
-            raise ValueError(f"queue depth must be at least 2 elements, not {depth}")
         self.shape = shape
         self.depth = depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
