@@ -102,6 +102,7 @@ class Issue(wiring.Component):
 
         acc_row, out_row, stat_row = (Signal(ADDRESS_BITS, name=f"{name}_row") for name in ("acc", "out", "stat"))
         parameter_row = Signal(13)
+        count = self._count(m, loop)
         uses_statistics = {Function.EXPONENT, Function.CONTEXT, Function.RESIDUAL, Function.LAYERNORM}
         m.d.comb += [
             acc_row.eq(source.base + loop.row),
@@ -126,7 +127,7 @@ class Issue(wiring.Component):
             ]
             m.d.sync += [
                 beat.group.eq(loop.group),
-                beat.count.eq(self._count(m, loop)),
+                beat.count.eq(count),
                 beat.parameter_row.eq(parameter_row),
                 beat.row.stat_row.eq(stat_row),
                 beat.row.summed.eq(one_of(i.function, {Function.EXPONENT, Function.RESIDUAL}, config)),
