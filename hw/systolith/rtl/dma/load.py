@@ -141,20 +141,16 @@ class RowPlacer(wiring.Component):
         """Which row the present beat gives or completes, and whether it holds more."""
         beat = self.beat.payload.data
         rows, beats = rows_per_beat(self.config), beats_per_row(self.config)
+        m.d.comb += [next_row.eq(beat), row_done.eq(1), beat_done.eq(1)]
         if beats > 1:
             part = Signal(range(beats))
             earlier = Signal((beats - 1) * len(beat), reset_less=True)
             with m.If(take):
                 m.d.sync += [part.eq(part + 1), earlier.eq(Cat(earlier, beat)[len(beat) :])]
-            m.d.comb += [
-                next_row.eq(Cat(earlier, beat)),
-                row_done.eq(part == beats - 1),
-                beat_done.eq(1),
-            ]
-        else:
+            m.d.comb += [next_row.eq(Cat(earlier, beat)), row_done.eq(part == beats - 1)]
+        elif rows > 1:
             m.d.comb += [
                 next_row.eq(beat.word_select(run.position, 8 * self.config.row_pitch)),
-                row_done.eq(1),
                 beat_done.eq((run.position == rows - 1) | (run.rows == 1)),
             ]
 

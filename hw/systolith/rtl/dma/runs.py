@@ -24,8 +24,8 @@ def beats_per_row(config: Config) -> int:
 
 
 def position_bits(config: Config) -> int:
-    """Bits of a row's position in its beat."""
-    return (rows_per_beat(config) - 1).bit_length()
+    """Bits of a row's position in its beat; 1, unused, where a beat has one row (Verilog has no empty vectors)."""
+    return max(1, (rows_per_beat(config) - 1).bit_length())
 
 
 def span_bits(config: Config) -> int:

@@ -62,8 +62,8 @@ class StoreUnit(wiring.Component):
         m.submodules.runs = runs = SyncFIFO(width=walker.layout.size, depth=RUNS_AHEAD)
         m.submodules.reader = reader = RowReader(config, layout=walker.layout)
         m.submodules.packer = packer = BeatPacker(config)
-        # Both hold an entry for each burst in flight at most, so neither is ever full when one is issued.
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.axi_outstanding)
+        # Both hold at most an entry for each burst in flight, and a fault: never full when one is issued.
+        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.axi_outstanding + 1)
         m.submodules.expected = expected = SyncFIFO(width=_EXPECTED.size, depth=config.axi_outstanding + 1)
 
         issuer = BurstIssuer(config, most=config.axi_outstanding)
