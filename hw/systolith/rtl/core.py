@@ -96,7 +96,7 @@ class Core(wiring.Component):
         m.submodules.matrix = matrix = MatrixUnit(config)
         m.submodules.vector = vector = VectorUnit(config)
         m.submodules.store = store = StoreUnit(config)
-        units = {Unit.LOAD: load, Unit.MATRIX: matrix, Unit.VECTOR: vector, Unit.STORE: store}
+        units: dict[Unit, Any] = {Unit.LOAD: load, Unit.MATRIX: matrix, Unit.VECTOR: vector, Unit.STORE: store}
         for unit, component in units.items():
             connect(m, dispatch.units[unit], component.control)
         connect(m, fetch.instruction, dispatch.instructions)

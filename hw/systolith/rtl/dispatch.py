@@ -238,7 +238,7 @@ class Dispatch(wiring.Component):
             key = Signal(INDEX_BITS + 1, name=f"key_{unit.name.lower()}")
             m.d.comb += key.eq(Cat(self.oldest[unit], ~pending[unit]))
             keys.append(key)
-        pairs = []
+        pairs: list[Signal] = []
         for low, high in ((keys[0], keys[1]), (keys[2], keys[3])):
             pair = Signal.like(low, name=f"pair_{len(pairs)}", reset_less=True)
             m.d.sync += pair.eq(Mux(low < high, low, high))
