@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from systolith.analysis.report import print_info, print_run, run_record
 from systolith.compiler.compile import compile_encoder
@@ -285,10 +286,21 @@ def sim(
     dim: Dim = None,
 ) -> None:
     """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""
-    from systolith.sim.run_benches import run_benches
+    from systolith.sim.run_benches import BENCHES, run_benches
 
     hardware = _configuration(preset or (None if config else "tiny"), config, rows, cols, dim)
-    if not run_benches(benches or None, hardware):
+    unknown = sorted(set(benches or ()) - set(BENCHES))
+    if unknown:
+        raise UsageError(f"unknown bench {unknown[0]!r}; the benches are {', '.join(BENCHES)}")
+    with err.status("starting") as status:
+        results = run_benches(benches or list(BENCHES), hardware, report=status.update)
+    table = Table(title=f"cocotb benches on a {hardware.rows}x{hardware.cols} accelerator", title_justify="left")
+    for column in ("bench", "result"):
+        table.add_column(column)
+    for result in results:
+        table.add_row(result.name, "[green]passed[/]" if result.passed else f"[red]{result.failure}[/]")
+    out.print(table)
+    if not results or not all(result.passed for result in results):
         raise typer.Exit(1)
 
 

@@ -1,9 +1,11 @@
 """Markdown pages of the instruction set and the register map, from their one definition each."""
 
+from collections.abc import Sequence
+
 from . import csr_map, isa
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 

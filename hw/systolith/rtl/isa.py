@@ -196,9 +196,10 @@ class Instruction:
     def decode(cls, word: int) -> "Instruction":
         """The instruction of a 256-bit word; ``InstructionError`` if the opcode is illegal."""
         number = word & 0xF
-        if number not in iter(Opcode):
-            raise InstructionError(f"illegal opcode {number}")
-        opcode = Opcode(number)
+        try:
+            opcode = Opcode(number)
+        except ValueError:
+            raise InstructionError(f"illegal opcode {number}") from None
         values: dict[str, int] = {}
         position = 0
         for f in FIELDS[opcode]:

@@ -98,7 +98,8 @@ def gelu_grid(q: npt.ArrayLike, grid: int) -> IntArray:
     magnitude = np.minimum(np.abs(q), 32767) << grid
     bin_index = magnitude >> 6
     correction = np.where(bin_index < GELU_BINS, GELU_TABLE[np.minimum(bin_index, GELU_BINS - 1)], 0)
-    return np.maximum(q, 0) - (correction >> grid)
+    result: IntArray = np.maximum(q, 0) - (correction >> grid)
+    return result
 
 
 def gelu(

@@ -6,6 +6,7 @@ running it in program order gives what any timing of the four units gives.
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode, dis
 from .device import Device, RunResult
 
 _FLOAT32_TERMS = 1 << 10
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 class FunctionalDevice(Device):
@@ -65,7 +66,7 @@ class FunctionalDevice(Device):
         pitch = self.config.row_pitch
         padded = [np.concatenate([r, np.zeros(-len(r) % pitch, np.uint8)]).astype(np.uint8) for r in regions]
         verify(instructions, self.config, tuple(len(r) for r in padded))
-        dram = [r.view(np.int8).reshape(-1, pitch) for r in padded]
+        dram: list[Array] = [r.view(np.int8).reshape(-1, pitch) for r in padded]
         steps = {
             Opcode.LOAD: lambda i: self._load(i, dram),
             Opcode.STORE: lambda i: self._store(i, dram),
@@ -102,8 +103,8 @@ class FunctionalDevice(Device):
         depth = i.k_tiles * rows
         # Sums of at most 1,024 int8 products are exact in float32.
         kind = np.float32 if depth <= _FLOAT32_TERMS else np.float64
-        left = np.ascontiguousarray(a.transpose(1, 0, 2)).reshape(i.rows, depth).astype(kind)
-        right = w.transpose(1, 2, 0, 3).astype(kind).reshape(depth, i.n_tiles * cols)
+        left: Array = np.ascontiguousarray(a.transpose(1, 0, 2)).reshape(i.rows, depth).astype(kind)
+        right: Array = w.transpose(1, 2, 0, 3).astype(kind).reshape(depth, i.n_tiles * cols)
         sums = (left @ right).astype(np.int64).reshape(i.rows, i.n_tiles, cols).transpose(1, 0, 2)
         target = accumulator_span(i).view(self.accumulator)
         if i.accumulate:
