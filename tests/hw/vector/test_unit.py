@@ -14,6 +14,7 @@ from systolith.rtl.config import Config
 from systolith.rtl.interfaces import READ_LATENCY, Fault
 from systolith.rtl.isa import Function, Instruction, Layout, Opcode
 from systolith.rtl.vector import VectorUnit
+from systolith.rtl.vector.arithmetic import supported
 from systolith.rtl.vector.lanes import Lanes
 
 #: Index of a matrix of elements into a memory: their rows, and their columns in them.
@@ -273,6 +274,17 @@ def test_program_matches_its_definition(config, grant):
     assert len(trace.retired) == len(instructions)
     assert not trace.faults
     assert len(trace.beats) == sum(i.rows * i.blocks for i in instructions) * config.cols // config.lanes
+
+
+@pytest.mark.parametrize("left_out", [{"softmax": False, "gelu": False}, {"layernorm": False}])
+def test_program_of_a_smaller_unit(left_out):
+    config = dataclasses.replace(SMALLEST, **left_out)
+    instructions = [i for i in program(config) if i.function in supported(config)]
+    golden = Memories(config)
+    results = [golden.execute(instruction) for instruction in instructions]
+    trace = Bench(Memories(config), 0.8).run(instructions)
+    for instruction, result, expected in zip(instructions, trace.results, results, strict=True):
+        np.testing.assert_array_equal(result, expected, err_msg=str(instruction))
 
 
 def test_results_use_the_range():

@@ -84,8 +84,10 @@ class Lanes(wiring.Component):
         controls = delayed(m, control, self.latency - 1)
         shifts = self._shifts(m, controls)
         for lane in range(self.config.lanes):
-            z = self._scale(m, lane, row, shifts)
-            self._finish(m, lane, z, controls, shifts)
+            record = Signal(PARAMETER_RECORD, name=f"record_{lane}")
+            m.d.comb += record.eq(self._select(self.parameters, lane))
+            z = self._scale(m, lane, record, row, shifts)
+            self._finish(m, lane, z, self._carry(m, lane, record), controls, shifts)
         return m
 
     def _is(self, function: Value, *choices: Function) -> Value:
@@ -143,7 +145,7 @@ class Lanes(wiring.Component):
             return row[lane]
         return Array(row[group * self.config.lanes + lane] for group in range(groups))[self.beat.group]
 
-    def _scale(self, m: Module, lane: int, row: dict[str, Value], shifts: dict[str, Value]) -> Signal:
+    def _scale(self, m: Module, lane: int, record: Any, row: dict[str, Value], shifts: dict[str, Value]) -> Signal:
         """Cycles 1 to 7, ``integer.scale``: 20 bits."""
         acc = Signal(signed(32), reset_less=True, name=f"acc_{lane}")
         addend = Signal(signed(32), reset_less=True, name=f"addend_{lane}")
@@ -155,8 +157,7 @@ class Lanes(wiring.Component):
         shifted = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"shifted_a_{lane}")
         z = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"z_{lane}")
         selected = Signal(signed(32), name=f"selected_{lane}")
-        record = Signal(PARAMETER_RECORD, name=f"record_{lane}")
-        m.d.comb += [selected.eq(self._select(self.accumulator, lane)), record.eq(self._select(self.parameters, lane))]
+        m.d.comb += selected.eq(self._select(self.accumulator, lane))
         m.d.sync += [
             acc.eq(Mux(row["complement"], ~selected, selected)),
             addend.eq(Mux(row["used"], row["addend"], record.bias)),
@@ -168,20 +169,20 @@ class Lanes(wiring.Component):
             shifted.eq(rounded >> shifts["a"]),
             z.eq(saturated(shifted, integer.PRODUCT_BITS)),
         ]
-        self._carry(m, lane, record)
         return z
 
-    def _carry(self, m: Module, lane: int, record: Any) -> None:
-        """Operands of the second half, kept until cycle 12."""
+    def _carry(self, m: Module, lane: int, record: Any) -> list[Any]:
+        """Operands of the second half, kept until cycle 12; element k is for use in cycle k."""
         carried = Signal(_CARRIED, name=f"carried_{lane}")
         m.d.comb += [carried.bias.eq(record.bias), carried.multiplier_b.eq(record.multiplier_b)]
         if self.config.layernorm:
             m.d.comb += carried.skip.eq(self.skip[lane])
-        self._carried = delayed(m, carried, 12)
+        return delayed(m, carried, 12)
 
-    def _finish(self, m: Module, lane: int, z: Signal, controls: list[Any], shifts: dict[str, Value]) -> None:
+    def _finish(
+        self, m: Module, lane: int, z: Signal, carried: list[Any], controls: list[Any], shifts: dict[str, Value]
+    ) -> None:
         """Cycles 8 to 17: tables, multiplier B, the last addition, saturation and mask."""
-        carried = self._carried
         z_line = delayed(m, z, 4)
         z10, z11 = z_line[3], z_line[4]
         # What joins after multiplier B, from cycle 11 on.
