@@ -63,9 +63,7 @@ Seq = Annotated[int, typer.Option(help="Random encoder: tokens.")]
 _SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
-def _configuration(
-    name: str | None, file: Path | None, rows: int | None, cols: int | None, dim: int | None
-) -> Config:
+def _configuration(name: str | None, file: Path | None, rows: int | None, cols: int | None, dim: int | None) -> Config:
     if name is not None and file is not None:
         raise UsageError("--preset and --config exclude each other")
     if dim is not None and (rows is not None or cols is not None):

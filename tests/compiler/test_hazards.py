@@ -59,12 +59,16 @@ def test_verify_accepts_what_synchronize_made_and_refuses_every_dropped_token() 
             if instruction.wait >> unit & 1:
                 values = instruction.values | {"wait": instruction.wait & ~(1 << unit)}
                 with pytest.raises(ProgramError, match="races with instruction"):
-                    verify([*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS)
+                    verify(
+                        [*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS
+                    )
                 dropped += 1
             if instruction.give >> unit & 1:
                 values = instruction.values | {"give": instruction.give & ~(1 << unit)}
                 with pytest.raises(ProgramError, match="no earlier instruction gives it a token"):
-                    verify([*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS)
+                    verify(
+                        [*synced[:index], replace(instruction, values=values), *synced[index + 1 :]], CONFIG, REGIONS
+                    )
                 dropped += 1
     assert dropped == 8
 
@@ -84,7 +88,10 @@ def test_random_programs_verify_after_synchronize() -> None:
 @pytest.mark.parametrize(
     ("instruction", "message"),
     [
-        (load(CONFIG.scratchpad_rows - 3), r"instruction 0 \(LOAD\) reaches row 8192 of a memory \(scratchpad\) of 8192"),
+        (
+            load(CONFIG.scratchpad_rows - 3),
+            r"instruction 0 \(LOAD\) reaches row 8192 of a memory \(scratchpad\) of 8192",
+        ),
         (load(0, offset=4096), r"reaches row 1027 of a memory \(region 0\) of 1024 rows"),
         (load(0, region=5), r"reaches row 3 of a memory \(region 5\) of 0 rows"),
         (load(0, offset=2), r"DRAM offset and stride must be multiples of 4 bytes"),

@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 from amaranth.sim import Simulator
+
 from systolith.numerics import integer
 from systolith.rtl.accelerator import Accelerator
 from systolith.rtl.config import PRESETS

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.accumulator import LOWEST, Accumulator
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import READ_LATENCY

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
+
 from systolith.rtl.array import ELEMENT_MODULE, ProcessingElement, SharedElements, SystolicArray
 from systolith.rtl.config import PRESETS
 

@@ -25,7 +25,10 @@ def test_default_preset_keeps_its_memory_budget() -> None:
     [
         ({"rows": 0}, "rows must be 2 to 128, not 0"),
         ({"cols": 1}, "cols must be 2 to 128, not 1"),
-        ({"rows": 6, "cols": 10}, r"lanes must divide both rows and cols \(their greatest common divisor is 2\), not 16"),
+        (
+            {"rows": 6, "cols": 10},
+            r"lanes must divide both rows and cols \(their greatest common divisor is 2\), not 16",
+        ),
         ({"axi_data_width": 48}, r"axi_data_width must be one of \(32, 64, 128, 256, 512\) bits, not 48"),
         ({"scratchpad_banks": 3}, "scratchpad_banks must be 1, 2, 4, 8 or 16, not 3"),
         ({"scratchpad_bytes": 512}, "scratchpad_bytes of 512 holds 32 rows; a 16x16 array needs at least 64"),

@@ -2,6 +2,7 @@
 
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.controller import Controller
 from systolith.rtl.interfaces import Fault
 

@@ -1,6 +1,7 @@
 """The counters: enabled events only, and a clean start."""
 
 from amaranth.sim import Simulator
+
 from systolith.rtl.counters import EVENTS, Counters
 from systolith.rtl.csr_map import COUNTERS
 

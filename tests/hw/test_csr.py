@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.config import PRESETS
 from systolith.rtl.csr import Csr
 from systolith.rtl.csr_map import COUNTERS, IDENTITY, OFFSETS, REGISTERS, VERSION

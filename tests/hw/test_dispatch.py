@@ -5,6 +5,7 @@ from collections import deque
 
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.config import PRESETS
 from systolith.rtl.dispatch import IN_FLIGHT, Dispatch, UnitQueue
 from systolith.rtl.interfaces import Fault

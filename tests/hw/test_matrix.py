@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.array import SystolicArray
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.interfaces import READ_LATENCY, Fault

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.config import Config
 from systolith.rtl.parameters import PLANES, Parameters
 

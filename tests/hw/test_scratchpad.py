@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from amaranth.lib.wiring import Signature
 from amaranth.sim import Simulator
+
 from systolith.rtl.banks import BankedMemory
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import RowWrite, ScratchpadRead

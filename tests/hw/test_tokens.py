@@ -3,6 +3,7 @@
 import random
 
 from amaranth.sim import Simulator
+
 from systolith.rtl.isa import Unit
 from systolith.rtl.tokens import TOKEN_BITS, Tokens
 

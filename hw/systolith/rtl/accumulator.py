@@ -75,12 +75,14 @@ class Accumulator(wiring.Component):
         self.config = config
         self._read = AccumulatorRead(config)
         self._write = AccumulatorWrite(config)
-        super().__init__({
-            "add": In(AccumulatorAdd(config)),
-            "read": In(self._read),
-            "write": In(self._write),
-            "maximum": In(MaximumRead(config)),
-        })
+        super().__init__(
+            {
+                "add": In(AccumulatorAdd(config)),
+                "read": In(self._read),
+                "write": In(self._write),
+                "maximum": In(MaximumRead(config)),
+            }
+        )
 
     @property
     def tree_depth(self) -> int:

@@ -153,15 +153,17 @@ class SystolicArray(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "activations": In(data.ArrayLayout(signed(8), config.rows)),
-            "swap": In(1),
-            "weights": In(data.ArrayLayout(signed(8), config.row_bytes)),
-            "shift": In(1),
-            "first": In(1),
-            "transpose": In(1),
-            "sums": Out(data.ArrayLayout(signed(config.psum_width), config.cols)),
-        })
+        super().__init__(
+            {
+                "activations": In(data.ArrayLayout(signed(8), config.rows)),
+                "swap": In(1),
+                "weights": In(data.ArrayLayout(signed(8), config.row_bytes)),
+                "shift": In(1),
+                "first": In(1),
+                "transpose": In(1),
+                "sums": Out(data.ArrayLayout(signed(config.psum_width), config.cols)),
+            }
+        )
 
     @property
     def latency(self) -> int:

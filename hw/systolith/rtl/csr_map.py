@@ -71,7 +71,9 @@ REGISTERS: tuple[Register, ...] = (
         )
     ),
     *(
-        Register(f"{name.upper()}_{half}", _COUNTER_BASE + 8 * i + 4 * high, "ro", doc if not high else "Its upper bits.")
+        Register(
+            f"{name.upper()}_{half}", _COUNTER_BASE + 8 * i + 4 * high, "ro", doc if not high else "Its upper bits."
+        )
         for i, (name, doc) in enumerate(COUNTERS)
         for high, half in enumerate(("LO", "HI"))
     ),

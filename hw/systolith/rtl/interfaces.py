@@ -47,39 +47,47 @@ class UnitControl(Signature):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "instruction": Out(stream.Signature(INSTRUCTION_BITS)),
-            "retired": In(1),
-            "fault": In(FAULT_BITS),
-        })
+        super().__init__(
+            {
+                "instruction": Out(stream.Signature(INSTRUCTION_BITS)),
+                "retired": In(1),
+                "fault": In(FAULT_BITS),
+            }
+        )
 
 
 class ScratchpadRead(Signature):
     """``request`` carries row addresses; ``data`` follows ``READ_LATENCY`` cycles after each transfer."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "request": Out(stream.Signature(address_width(config.scratchpad_rows))),
-            "valid": In(1),
-            "data": In(data.ArrayLayout(signed(8), config.row_bytes)),
-        })
+        super().__init__(
+            {
+                "request": Out(stream.Signature(address_width(config.scratchpad_rows))),
+                "valid": In(1),
+                "data": In(data.ArrayLayout(signed(8), config.row_bytes)),
+            }
+        )
 
 
 class RowWrite(Signature):
     """Stream of writes of bytes to one row; ``mask`` has a bit for each byte."""
 
     def __init__(self, rows: int, row_bytes: int) -> None:
-        super().__init__({
-            "request": Out(
-                stream.Signature(
-                    data.StructLayout({
-                        "address": unsigned(address_width(rows)),
-                        "mask": unsigned(row_bytes),
-                        "data": data.ArrayLayout(signed(8), row_bytes),
-                    })
+        super().__init__(
+            {
+                "request": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "address": unsigned(address_width(rows)),
+                                "mask": unsigned(row_bytes),
+                                "data": data.ArrayLayout(signed(8), row_bytes),
+                            }
+                        )
+                    )
                 )
-            )
-        })
+            }
+        )
 
 
 class AccumulatorAdd(Signature):
@@ -91,56 +99,66 @@ class AccumulatorAdd(Signature):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "valid": Out(1),
-            "address": Out(address_width(config.accumulator_rows)),
-            "data": Out(data.ArrayLayout(signed(config.psum_width), config.cols)),
-            "overwrite": Out(1),
-            "track_max": Out(1),
-            "max_first": Out(1),
-            "stat_address": Out(address_width(config.statistics_rows)),
-            "mask": Out(config.cols),
-            "last": Out(1),
-            "retired": In(1),
-        })
+        super().__init__(
+            {
+                "valid": Out(1),
+                "address": Out(address_width(config.accumulator_rows)),
+                "data": Out(data.ArrayLayout(signed(config.psum_width), config.cols)),
+                "overwrite": Out(1),
+                "track_max": Out(1),
+                "max_first": Out(1),
+                "stat_address": Out(address_width(config.statistics_rows)),
+                "mask": Out(config.cols),
+                "last": Out(1),
+                "retired": In(1),
+            }
+        )
 
 
 class AccumulatorRead(Signature):
     """``request`` carries row addresses; ``data`` follows ``READ_LATENCY`` cycles after each transfer."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "request": Out(stream.Signature(address_width(config.accumulator_rows))),
-            "valid": In(1),
-            "data": In(data.ArrayLayout(signed(32), config.cols)),
-        })
+        super().__init__(
+            {
+                "request": Out(stream.Signature(address_width(config.accumulator_rows))),
+                "valid": In(1),
+                "data": In(data.ArrayLayout(signed(32), config.cols)),
+            }
+        )
 
 
 class AccumulatorWrite(Signature):
     """Stream of writes of int32 words to one row; ``mask`` has a bit for each column."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "request": Out(
-                stream.Signature(
-                    data.StructLayout({
-                        "address": unsigned(address_width(config.accumulator_rows)),
-                        "mask": unsigned(config.cols),
-                        "data": data.ArrayLayout(signed(32), config.cols),
-                    })
+        super().__init__(
+            {
+                "request": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "address": unsigned(address_width(config.accumulator_rows)),
+                                "mask": unsigned(config.cols),
+                                "data": data.ArrayLayout(signed(32), config.cols),
+                            }
+                        )
+                    )
                 )
-            )
-        })
+            }
+        )
 
 
 class MaximumRead(Signature):
     """Read port of the row maxima: ``data`` belongs to the ``address`` of the cycle before. Never busy."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "address": Out(address_width(config.statistics_rows)),
-            "data": In(signed(32)),
-        })
+        super().__init__(
+            {
+                "address": Out(address_width(config.statistics_rows)),
+                "data": In(signed(32)),
+            }
+        )
 
 
 class ParameterRead(Signature):
@@ -150,10 +168,12 @@ class ParameterRead(Signature):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "address": Out(address_width(config.parameter_rows)),
-            "data": In(data.ArrayLayout(PARAMETER_RECORD, config.cols)),
-        })
+        super().__init__(
+            {
+                "address": Out(address_width(config.parameter_rows)),
+                "data": In(data.ArrayLayout(PARAMETER_RECORD, config.cols)),
+            }
+        )
 
 
 PARAMETER_RECORD = data.StructLayout({"bias": signed(32), "multiplier_a": unsigned(16), "multiplier_b": signed(16)})
@@ -200,5 +220,3 @@ class Regions(Signature):
     def __init__(self, config: Config) -> None:
         region = data.StructLayout({"base": unsigned(config.axi_address_width), "size": unsigned(32)})
         super().__init__({"region": Out(data.ArrayLayout(region, self.COUNT))})
-
-

@@ -61,15 +61,17 @@ class MatrixUnit(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.array = SystolicArray(config)
-        super().__init__({
-            "control": In(UnitControl()),
-            "activations": Out(ScratchpadRead(config)),
-            "weights": Out(ScratchpadRead(config)),
-            "accumulator": Out(AccumulatorAdd(config)),
-            "row_streamed": Out(1),
-            "weight_wait": Out(1),
-            "bank_wait": Out(1),
-        })
+        super().__init__(
+            {
+                "control": In(UnitControl()),
+                "activations": Out(ScratchpadRead(config)),
+                "weights": Out(ScratchpadRead(config)),
+                "accumulator": Out(AccumulatorAdd(config)),
+                "row_streamed": Out(1),
+                "weight_wait": Out(1),
+                "bank_wait": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -98,11 +98,13 @@ class RowPrefetch(wiring.Component):
         self.depth = depth
         self._command = row_command(config)
         self._row = data.StructLayout({"data": data.ArrayLayout(signed(8), config.row_bytes), "mark": ROW_MARK})
-        super().__init__({
-            "command": In(stream.Signature(self._command)),
-            "port": Out(ScratchpadRead(config)),
-            "rows": Out(stream.Signature(self._row)),
-        })
+        super().__init__(
+            {
+                "command": In(stream.Signature(self._command)),
+                "port": Out(ScratchpadRead(config)),
+                "rows": Out(stream.Signature(self._row)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -29,15 +29,17 @@ def tile_layout(config: Config) -> data.StructLayout:
     ``columns`` of the tile, 0 to ``cols``, enter the maximum; ``final`` marks the instruction's last tile.
     The other fields are those of ``AccumulatorAdd``, addresses being those of the tile's first row.
     """
-    return data.StructLayout({
-        "address": unsigned(address_width(config.accumulator_rows)),
-        "stat_address": unsigned(address_width(config.statistics_rows)),
-        "columns": range(config.cols + 1),
-        "overwrite": 1,
-        "track_max": 1,
-        "max_first": 1,
-        "final": 1,
-    })
+    return data.StructLayout(
+        {
+            "address": unsigned(address_width(config.accumulator_rows)),
+            "stat_address": unsigned(address_width(config.statistics_rows)),
+            "columns": range(config.cols + 1),
+            "overwrite": 1,
+            "track_max": 1,
+            "max_first": 1,
+            "final": 1,
+        }
+    )
 
 
 class _Walk(wiring.Component):
@@ -64,14 +66,16 @@ class _Walk(wiring.Component):
 
     def __init__(self, config: Config, members: dict[str, Any]) -> None:
         self.config = config
-        super().__init__({
-            "instruction": In(stream.Signature(MATRIX)),
-            "command": Out(stream.Signature(row_command(config))),
-            "retired": In(1),
-            "halt": In(1),
-            "fault": Out(FAULT_BITS),
-            **members,
-        })
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(MATRIX)),
+                "command": Out(stream.Signature(row_command(config))),
+                "retired": In(1),
+                "halt": In(1),
+                "fault": Out(FAULT_BITS),
+                **members,
+            }
+        )
 
     def _control(self, m: Module, *, in_range: Any, last: Any) -> tuple[Signal, data.View, Signal, Signal]:
         """Take instructions and judge them; ``last`` is true for an instruction's last row.

@@ -44,10 +44,12 @@ class Parameters(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "load": In(RowWrite(PLANES * config.parameter_rows, config.row_bytes)),
-            "read": In(ParameterRead(config)),
-        })
+        super().__init__(
+            {
+                "load": In(RowWrite(PLANES * config.parameter_rows, config.row_bytes)),
+                "read": In(ParameterRead(config)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -45,10 +45,12 @@ class Scratchpad(wiring.Component):
         self.config = config
         self._read = ScratchpadRead(config)
         self._write = RowWrite(config.scratchpad_rows, config.row_bytes)
-        super().__init__({
-            **{name: In(self._read) for name in self.READERS},
-            **{name: In(self._write) for name in self.WRITERS},
-        })
+        super().__init__(
+            {
+                **{name: In(self._read) for name in self.READERS},
+                **{name: In(self._write) for name in self.WRITERS},
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

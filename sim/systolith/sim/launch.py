@@ -79,6 +79,8 @@ def launch(
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
         "COCOTB_RESULTS_FILE": str(directory / "results.xml"),
         "COCOTB_LOG_LEVEL": "WARNING",
+        "COCOTB_REWRITE_ASSERTION_FILES": "",  # rewriting parses every imported module again, at each start
+        "OPENBLAS_NUM_THREADS": "1",
         "TOPLEVEL_LANG": "verilog",
         **(env or {}),
     }

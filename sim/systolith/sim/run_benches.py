@@ -58,7 +58,7 @@ def run_benches(
             directory = Path(temporary)
             description = directory / "config.toml"
             description.write_text(config.to_toml(), encoding="utf-8")
-            env = {CONFIG_VARIABLE: str(description)}
+            env = {CONFIG_VARIABLE: str(description), "COCOTB_REWRITE_ASSERTION_FILES": f"{name}.py"}
             with launch(simulator, f"systolith.sim.benches.{name}", directory=directory, env=env) as simulation:
                 if not simulation.wait(_LIMIT):
                     raise SimulationError(f"bench {name} did not end within {_LIMIT:.0f} seconds")

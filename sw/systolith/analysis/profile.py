@@ -57,6 +57,4 @@ def operation_cycles(program: Program, events: npt.NDArray[np.void], total: int)
             vector[owner] += cycle - max(previous_vector, issued_at[index])
             previous_vector = cycle
     cycles[latest] += start + total - previous
-    return [
-        OperationCycles(o, int(c), int(v)) for o, c, v in zip(program.operations, cycles, vector, strict=True)
-    ]
+    return [OperationCycles(o, int(c), int(v)) for o, c, v in zip(program.operations, cycles, vector, strict=True)]

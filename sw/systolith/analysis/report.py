@@ -127,7 +127,10 @@ def print_info(console: Console, config: Config) -> None:
     table.add_column(style="bold")
     table.add_column()
     for name, text in (
-        ("peak", f"{config.rows * config.cols} MAC/cycle, weight-stationary, int8 x int8, {config.psum_width}-bit sums"),
+        (
+            "peak",
+            f"{config.rows * config.cols} MAC/cycle, weight-stationary, int8 x int8, {config.psum_width}-bit sums",
+        ),
         ("scratchpad", _memory(config.scratchpad_bytes, config.scratchpad_rows, config.scratchpad_banks)),
         ("accumulator", _memory(config.accumulator_bytes, config.accumulator_rows, config.accumulator_banks)),
         ("parameters", _memory(config.parameter_bytes, config.parameter_rows, 1)),

@@ -36,9 +36,7 @@ class Arena:
                         f"{self.name}: {rows} rows wanted, {self.end - self.start} in all, {sum(self._live.values())} in use"
                     )
                 address, wrapped = self.start, True
-            blocker = next(
-                (a + n for a, n in self._live.items() if a < address + rows and address < a + n), None
-            )
+            blocker = next((a + n for a, n in self._live.items() if a < address + rows and address < a + n), None)
             if blocker is None:
                 break
             address = blocker

@@ -227,7 +227,9 @@ def context_rows(heads: int, size: int, geometry: Geometry) -> np.ndarray:
     return np.where(column < size, head * size + column, -1)
 
 
-def attention_buffers(geometry: Geometry, query_rows: int, take: Callable[[int], int], spilled: bool) -> AttentionBuffers:
+def attention_buffers(
+    geometry: Geometry, query_rows: int, take: Callable[[int], int], spilled: bool
+) -> AttentionBuffers:
     """Lay out the buffers with ``take(rows) -> address``; context buffers only if the context is ``spilled``."""
     tokens = geometry.shape.tokens
     _, n, _, b = geometry.outputs(geometry.shape.head_size)

@@ -113,7 +113,13 @@ class Emitter:
         row = self.parameters.take(count)
         offset = self._constant((columns.key, first, count, -1, -1), columns.planes[first : first + count])
         self.emit(
-            Opcode.LOAD, region=CONSTANTS, memory=Memory.PARAMETERS, rows=8 * count, blocks=1, address=8 * row, offset=offset
+            Opcode.LOAD,
+            region=CONSTANTS,
+            memory=Memory.PARAMETERS,
+            rows=8 * count,
+            blocks=1,
+            address=8 * row,
+            offset=offset,
         )
         return row
 
@@ -156,7 +162,9 @@ class Emitter:
         for n, n_tiles, k, k_tiles in self._chunks(weights, tiles):
             size = n_tiles * k_tiles * self.config.rows
             address = self.ring.take(size)
-            offset = self._constant((weights.key, n, n_tiles, k, k_tiles), weights.tiles[n : n + n_tiles, k : k + k_tiles])
+            offset = self._constant(
+                (weights.key, n, n_tiles, k, k_tiles), weights.tiles[n : n + n_tiles, k : k + k_tiles]
+            )
             self.emit(Opcode.LOAD, region=CONSTANTS, rows=size, blocks=1, address=address, offset=offset)
             self.emit(
                 Opcode.MATRIX,

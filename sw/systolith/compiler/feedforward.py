@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from systolith.models.quantized import AddNorm, Projection, QuantizedLayer
 from systolith.numerics.integer import mean_multiplier
 from systolith.rtl.isa import Function
 
 from .attention import context_rows
-from .emit import Emitter, Operand, Weights, pack_columns, pack_weights
+from .emit import Emitter, Operand, pack_columns, pack_weights
 from .plan import Geometry, blocks_of, ceil_div, round_up
 from .program import Tensor
 
@@ -139,7 +137,12 @@ class FeedForwardLowering:
         inner = self.buffers.inner[number % 2]
         here = slice(start, start + columns)
         parameters = pack_columns(
-            f"{self.index}.ffn1.columns.{start}", e.config, v, bias=p.bias[here], a=p.multiplier[here], b=gelu.multiplier[here]
+            f"{self.index}.ffn1.columns.{start}",
+            e.config,
+            v,
+            bias=p.bias[here],
+            a=p.multiplier[here],
+            b=gelu.multiplier[here],
         )
         room = max(g.granule, e.config.accumulator_rows // (4 * rows) // g.granule * g.granule)
         for group, count in blocks_of(v, min(self.group, room)):

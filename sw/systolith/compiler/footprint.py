@@ -44,10 +44,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one instruction reads and writes."""
+    """What one instruction reads and writes; ``private`` rows are its unit's own, which orders them itself."""
 
     reads: tuple[Span, ...]
     writes: tuple[Span, ...]
+    private: tuple[Span, ...] = ()
 
 
 def activation_span(i: Instruction) -> Span:
@@ -93,7 +94,7 @@ def chip_span(i: Instruction) -> Span:
 
 
 def footprint(i: Instruction, config: Config) -> Footprint:
-    """Reads and writes of ``i``; sums and reciprocals are the vector unit's own and order themselves."""
+    """Reads and writes of ``i``."""
     if i.opcode == Opcode.LOAD:
         return Footprint((dram_span(i, config),), (chip_span(i),))
     if i.opcode == Opcode.STORE:
@@ -103,10 +104,12 @@ def footprint(i: Instruction, config: Config) -> Footprint:
         writes = (accumulator, statistics_span(i)) if i.track_max else (accumulator,)
         return Footprint((activation_span(i), weight_span(i, config)), writes)
     parameters = Span(Space.PARAMETERS, 8 * i.param_address, (8 * i.blocks,), (1,))
+    if i.function == Function.EXPONENT:
+        return Footprint((accumulator, statistics_span(i)), (result_span(i, config),))
+    private = (statistics_span(i),) if i.function in (Function.CONTEXT, Function.RESIDUAL, Function.LAYERNORM) else ()
     if i.function == Function.RESIDUAL:
-        return Footprint((accumulator, parameters, residual_span(i, config)), (accumulator,))
-    reads = (accumulator, parameters, *((statistics_span(i),) if i.function == Function.EXPONENT else ()))
-    return Footprint(reads, (result_span(i, config),))
+        return Footprint((accumulator, parameters, residual_span(i, config)), (accumulator,), private)
+    return Footprint((accumulator, parameters), (result_span(i, config),), private)
 
 
 def space_rows(config: Config, region_bytes: tuple[int, ...]) -> dict[int, int]:

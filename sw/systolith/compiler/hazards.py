@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.rtl.config import Config
-from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
 from systolith.rtl.interfaces import Regions
+from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
 
 from .footprint import Footprint, footprint, space_rows
 
@@ -84,8 +84,7 @@ def synchronize(
                     clock[third] = max(clock[third], seen)
         clocks.append(tuple(clock))
     return [
-        replace(i, values=i.values | {"wait": w, "give": g})
-        for i, w, g in zip(instructions, wait, give, strict=True)
+        replace(i, values=i.values | {"wait": w, "give": g}) for i, w, g in zip(instructions, wait, give, strict=True)
     ]
 
 
@@ -124,7 +123,7 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
         if i.opcode in (Opcode.LOAD, Opcode.STORE) and (i.offset | i.dram_stride) % config.row_pitch:
             raise ProgramError(f"{where}: DRAM offset and stride must be multiples of {config.row_pitch} bytes")
         used = footprint(i, config)
-        for span in used.reads + used.writes:
+        for span in used.reads + used.writes + used.private:
             if span.last >= rows.get(span.space, 0):
                 raise ProgramError(
                     f"{where} reaches row {span.last} of a memory ({_space_name(span.space)}) "
@@ -142,7 +141,9 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
         needed = tracker.visit(index, unit, used)
         for other in Unit:
             if other != unit and needed[other] > clock[other]:
-                raise ProgramError(f"{where} races with instruction {needed[other]} ({other.name}): no token orders them")
+                raise ProgramError(
+                    f"{where} races with instruction {needed[other]} ({other.name}): no token orders them"
+                )
             if i.give >> other & 1:
                 channels[unit, other].append(index)
                 if len(channels[unit, other]) > TOKEN_LIMIT:

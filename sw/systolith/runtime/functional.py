@@ -131,7 +131,7 @@ class FunctionalDevice(Device):
         width = i.blocks * cols
         accumulator = accumulator_span(i).view(self.accumulator)
         x = accumulator.transpose(1, 0, 2).reshape(i.rows, width)
-        bias, a, b = self._parameters(i)
+        bias, a, b = self._parameters(i) if i.function != Function.EXPONENT else (None, None, None)
         valid = np.arange(width) < i.valid
         stat = slice(i.stat_address, i.stat_address + i.rows)
         row = integer.Reciprocal(*(r[stat] for r in self.reciprocal))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
+
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import READ_LATENCY
 from systolith.rtl.isa import Instruction, Opcode
@@ -256,9 +257,7 @@ def random_transfer(config: Config, opcode: Opcode, rng: np.random.Generator, me
 def blocks_of(config: Config, transfer: Instruction) -> list[tuple[int, int]]:
     """For each block of a transfer, its byte address in DRAM and its first row on the chip."""
     base = REGION_BASES[transfer.region] + transfer.offset
-    return [
-        (base + b * transfer.dram_stride, transfer.address + b * transfer.stride) for b in range(transfer.blocks)
-    ]
+    return [(base + b * transfer.dram_stride, transfer.address + b * transfer.stride) for b in range(transfer.blocks)]
 
 
 class Tools:

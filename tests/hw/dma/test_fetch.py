@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
+
 from systolith.rtl.dma.arbiter import ReadArbiter
 from systolith.rtl.dma.channels import connect_axi
 from systolith.rtl.dma.fetch import Fetch

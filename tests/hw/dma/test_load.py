@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
+
 from systolith.rtl.dma.arbiter import ReadArbiter
 from systolith.rtl.dma.load import LoadUnit
 from systolith.rtl.interfaces import Fault

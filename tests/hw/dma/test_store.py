@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.hdl import Module
+
 from systolith.rtl.dma.store import StoreUnit
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Memory, Opcode

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.numerics.integer import Reciprocal
 from systolith.rtl.config import Config, preset
 from systolith.rtl.isa import Function

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.numerics import integer
 from systolith.rtl.config import preset
 from systolith.rtl.vector.reciprocal import RowReciprocal

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systolith.rtl.vector.tables import ExponentTable, GeluTable
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
+
 from systolith.numerics import integer
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import READ_LATENCY, Fault

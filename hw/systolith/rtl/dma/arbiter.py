@@ -30,11 +30,13 @@ class ReadArbiter(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "load": In(ReadChannel(config)),
-            "fetch": In(ReadChannel(config)),
-            "axi": Out(AxiRead(config)),
-        })
+        super().__init__(
+            {
+                "load": In(ReadChannel(config)),
+                "fetch": In(ReadChannel(config)),
+                "axi": Out(AxiRead(config)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -24,11 +24,13 @@ def beat_address_bits(config: Config) -> int:
 
 def burst_layout(config: Config) -> data.StructLayout:
     """Byte ``address``, ``length`` in beats less one, and ``final``: the last burst of an instruction."""
-    return data.StructLayout({
-        "address": unsigned(config.axi_address_width),
-        "length": unsigned(8),
-        "final": unsigned(1),
-    })
+    return data.StructLayout(
+        {
+            "address": unsigned(config.axi_address_width),
+            "length": unsigned(8),
+            "final": unsigned(1),
+        }
+    )
 
 
 class BurstCutter(wiring.Component):
@@ -60,18 +62,22 @@ class BurstCutter(wiring.Component):
         self.span_bits = span_bits
         self.beat_bits = beat_address_bits(config)
         self.bus_bits = config.axi_address_width - self.beat_bits
-        super().__init__({
-            "run": In(
-                stream.Signature(
-                    data.StructLayout({
-                        "first": unsigned(self.beat_bits),
-                        "last": unsigned(self.beat_bits),
-                        "final": unsigned(1),
-                    })
-                )
-            ),
-            "burst": Out(stream.Signature(burst_layout(config))),
-        })
+        super().__init__(
+            {
+                "run": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "first": unsigned(self.beat_bits),
+                                "last": unsigned(self.beat_bits),
+                                "final": unsigned(1),
+                            }
+                        )
+                    )
+                ),
+                "burst": Out(stream.Signature(burst_layout(config))),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -129,14 +135,16 @@ class BurstIssuer(wiring.Component):
 
     def __init__(self, config: Config, *, most: int) -> None:
         self.most = most
-        super().__init__({
-            "burst": In(stream.Signature(burst_layout(config))),
-            "allow": In(1),
-            "completed": In(1),
-            "address": Out(stream.Signature(address_layout(config))),
-            "issued": Out(1),
-            "quiet": Out(1),
-        })
+        super().__init__(
+            {
+                "burst": In(stream.Signature(burst_layout(config))),
+                "allow": In(1),
+                "completed": In(1),
+                "address": Out(stream.Signature(address_layout(config))),
+                "issued": Out(1),
+                "quiet": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -34,10 +34,12 @@ class ReadChannel(Signature):
 
     def __init__(self, config: Config) -> None:
         beat = data.StructLayout({"data": unsigned(config.axi_data_width), "resp": unsigned(2), "last": unsigned(1)})
-        super().__init__({
-            "ar": Out(stream.Signature(address_layout(config))),
-            "r": In(stream.Signature(beat)),
-        })
+        super().__init__(
+            {
+                "ar": Out(stream.Signature(address_layout(config))),
+                "r": In(stream.Signature(beat)),
+            }
+        )
 
 
 def _part(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:

@@ -48,17 +48,19 @@ class Fetch(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "base": In(config.axi_address_width),
-            "length": In(32),
-            "bus": Out(ReadChannel(config)),
-            "instruction": Out(stream.Signature(INSTRUCTION_BITS)),
-            "done": Out(1),
-            "halt": In(1),
-            "idle": Out(1),
-            "fault": Out(FAULT_BITS),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "base": In(config.axi_address_width),
+                "length": In(32),
+                "bus": Out(ReadChannel(config)),
+                "instruction": Out(stream.Signature(INSTRUCTION_BITS)),
+                "done": Out(1),
+                "halt": In(1),
+                "idle": Out(1),
+                "fault": Out(FAULT_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -48,18 +48,20 @@ class RowPlacer(wiring.Component):
     def __init__(self, config: Config, *, layout: data.StructLayout) -> None:
         self.config = config
         self.layout = layout
-        super().__init__({
-            "run": In(stream.Signature(layout)),
-            "beat": In(
-                stream.Signature(data.StructLayout({"data": unsigned(config.axi_data_width), "resp": unsigned(2)}))
-            ),
-            "drop": In(1),
-            "scratchpad": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
-            "parameters": Out(RowWrite(8 * config.parameter_rows, config.row_bytes)),
-            "retired": Out(1),
-            "failed": Out(1),
-            "fault": Out(FAULT_BITS),
-        })
+        super().__init__(
+            {
+                "run": In(stream.Signature(layout)),
+                "beat": In(
+                    stream.Signature(data.StructLayout({"data": unsigned(config.axi_data_width), "resp": unsigned(2)}))
+                ),
+                "drop": In(1),
+                "scratchpad": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
+                "parameters": Out(RowWrite(8 * config.parameter_rows, config.row_bytes)),
+                "retired": Out(1),
+                "failed": Out(1),
+                "fault": Out(FAULT_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -182,15 +184,17 @@ class LoadUnit(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "control": In(UnitControl()),
-            "regions": In(Regions(config)),
-            "bus": Out(ReadChannel(config)),
-            "scratchpad": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
-            "parameters": Out(RowWrite(8 * config.parameter_rows, config.row_bytes)),
-            "halt": In(1),
-            "idle": Out(1),
-        })
+        super().__init__(
+            {
+                "control": In(UnitControl()),
+                "regions": In(Regions(config)),
+                "bus": Out(ReadChannel(config)),
+                "scratchpad": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
+                "parameters": Out(RowWrite(8 * config.parameter_rows, config.row_bytes)),
+                "halt": In(1),
+                "idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -16,11 +16,13 @@ ROWS_AHEAD = 2 * (READ_LATENCY + 2)
 
 def packed_row_layout(config: Config) -> data.StructLayout:
     """A row on its way into beats: its ``position`` in the beat, and whether the run ends with it."""
-    return data.StructLayout({
-        "row": unsigned(8 * config.row_bytes),
-        "position": unsigned(position_bits(config)),
-        "run_end": unsigned(1),
-    })
+    return data.StructLayout(
+        {
+            "row": unsigned(8 * config.row_bytes),
+            "position": unsigned(position_bits(config)),
+            "run_end": unsigned(1),
+        }
+    )
 
 
 class RowReader(wiring.Component):
@@ -40,11 +42,13 @@ class RowReader(wiring.Component):
     def __init__(self, config: Config, *, layout: data.StructLayout) -> None:
         self.layout = layout
         self.row_layout = packed_row_layout(config)
-        super().__init__({
-            "run": In(stream.Signature(layout)),
-            "scratchpad": Out(ScratchpadRead(config)),
-            "row": Out(stream.Signature(self.row_layout)),
-        })
+        super().__init__(
+            {
+                "run": In(stream.Signature(layout)),
+                "scratchpad": Out(ScratchpadRead(config)),
+                "row": Out(stream.Signature(self.row_layout)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -112,17 +116,21 @@ class BeatPacker(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.beat_layout = data.StructLayout({
-            "data": unsigned(config.axi_data_width),
-            "strobe": unsigned(config.bus_bytes),
-            "last": unsigned(1),
-        })
-        super().__init__({
-            "row": In(stream.Signature(packed_row_layout(config))),
-            "burst": In(stream.Signature(8)),
-            "drop": In(1),
-            "beat": Out(stream.Signature(self.beat_layout)),
-        })
+        self.beat_layout = data.StructLayout(
+            {
+                "data": unsigned(config.axi_data_width),
+                "strobe": unsigned(config.bus_bytes),
+                "last": unsigned(1),
+            }
+        )
+        super().__init__(
+            {
+                "row": In(stream.Signature(packed_row_layout(config))),
+                "burst": In(stream.Signature(8)),
+                "drop": In(1),
+                "beat": Out(stream.Signature(self.beat_layout)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

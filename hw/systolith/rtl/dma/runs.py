@@ -40,16 +40,18 @@ def run_layout(config: Config, address_bits: int) -> data.StructLayout:
     first beat, ``address`` its first row on the chip in ``memory``; ``final`` marks the instruction's last
     block. With a ``fault`` there is no transfer, and no run follows.
     """
-    return data.StructLayout({
-        "fault": unsigned(FAULT_BITS),
-        "first": unsigned(beat_address_bits(config)),
-        "last": unsigned(beat_address_bits(config)),
-        "position": unsigned(position_bits(config)),
-        "rows": unsigned(ROWS_BITS),
-        "address": unsigned(address_bits),
-        "memory": unsigned(1),
-        "final": unsigned(1),
-    })
+    return data.StructLayout(
+        {
+            "fault": unsigned(FAULT_BITS),
+            "first": unsigned(beat_address_bits(config)),
+            "last": unsigned(beat_address_bits(config)),
+            "position": unsigned(position_bits(config)),
+            "rows": unsigned(ROWS_BITS),
+            "address": unsigned(address_bits),
+            "memory": unsigned(1),
+            "final": unsigned(1),
+        }
+    )
 
 
 class RunWalker(wiring.Component):
@@ -85,11 +87,13 @@ class RunWalker(wiring.Component):
         self.config = config
         self.memory_rows = memory_rows
         self.layout = run_layout(config, address_width(max(memory_rows)))
-        super().__init__({
-            "instruction": In(stream.Signature(INSTRUCTION_BITS)),
-            "regions": In(Regions(config)),
-            "run": Out(stream.Signature(self.layout)),
-        })
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(INSTRUCTION_BITS)),
+                "regions": In(Regions(config)),
+                "run": Out(stream.Signature(self.layout)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -107,15 +111,17 @@ class RunWalker(wiring.Component):
 
         # What all blocks of an instruction share travels with each of them, as the next instruction may
         # enter while the last blocks of this one are still being checked.
-        shared = data.StructLayout({
-            "base": unsigned(config.axi_address_width),
-            "size": unsigned(32),
-            "limit": unsigned(limit_bits),
-            "rows": unsigned(ROWS_BITS),
-            "last_row": unsigned(ROWS_BITS),
-            "memory": unsigned(1),
-            "illegal": unsigned(1),
-        })
+        shared = data.StructLayout(
+            {
+                "base": unsigned(config.axi_address_width),
+                "size": unsigned(32),
+                "limit": unsigned(limit_bits),
+                "rows": unsigned(ROWS_BITS),
+                "last_row": unsigned(ROWS_BITS),
+                "memory": unsigned(1),
+                "illegal": unsigned(1),
+            }
+        )
         active = Signal()
         walked = Signal(shared, reset_less=True)
         # The offset before a block is checked exceeds 32 bits by at most one stride, the row likewise 16.

@@ -45,14 +45,16 @@ class StoreUnit(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "control": In(UnitControl()),
-            "regions": In(Regions(config)),
-            "axi": Out(AxiWrite(config)),
-            "scratchpad": Out(ScratchpadRead(config)),
-            "halt": In(1),
-            "idle": Out(1),
-        })
+        super().__init__(
+            {
+                "control": In(UnitControl()),
+                "regions": In(Regions(config)),
+                "axi": Out(AxiWrite(config)),
+                "scratchpad": Out(ScratchpadRead(config)),
+                "halt": In(1),
+                "idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

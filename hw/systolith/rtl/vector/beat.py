@@ -19,16 +19,18 @@ class RowTag(data.StructLayout):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "stat_row": unsigned(address_width(config.statistics_rows)),
-            "summed": unsigned(1),
-            "softmax": unsigned(1),
-            "start": unsigned(1),
-            "end": unsigned(1),
-            "sums_start": unsigned(1),
-            "sums_end": unsigned(1),
-            "final": unsigned(1),
-        })
+        super().__init__(
+            {
+                "stat_row": unsigned(address_width(config.statistics_rows)),
+                "summed": unsigned(1),
+                "softmax": unsigned(1),
+                "start": unsigned(1),
+                "end": unsigned(1),
+                "sums_start": unsigned(1),
+                "sums_end": unsigned(1),
+                "final": unsigned(1),
+            }
+        )
 
 
 class Beat(data.StructLayout):
@@ -39,18 +41,20 @@ class Beat(data.StructLayout):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__({
-            "function": unsigned(3),
-            "group": unsigned(max(1, (config.cols // config.lanes - 1).bit_length())),
-            "count": unsigned(config.lanes.bit_length()),
-            "parameter_row": unsigned(address_width(config.parameter_rows)),
-            "multiplier": unsigned(16),
-            "shift_a": unsigned(6),
-            "shift_b": unsigned(6),
-            "offset": signed(8),
-            "grid": unsigned(2),
-            "row": RowTag(config),
-        })
+        super().__init__(
+            {
+                "function": unsigned(3),
+                "group": unsigned(max(1, (config.cols // config.lanes - 1).bit_length())),
+                "count": unsigned(config.lanes.bit_length()),
+                "parameter_row": unsigned(address_width(config.parameter_rows)),
+                "multiplier": unsigned(16),
+                "shift_a": unsigned(6),
+                "shift_b": unsigned(6),
+                "offset": signed(8),
+                "grid": unsigned(2),
+                "row": RowTag(config),
+            }
+        )
 
 
 class Placement(data.StructLayout):
@@ -59,12 +63,14 @@ class Placement(data.StructLayout):
 
     def __init__(self, config: Config) -> None:
         rows = max(config.scratchpad_rows, config.accumulator_rows)
-        super().__init__({
-            "address": unsigned(address_width(rows)),
-            "position": unsigned(position_width(config)),
-            "accumulator": unsigned(1),
-            "final": unsigned(1),
-        })
+        super().__init__(
+            {
+                "address": unsigned(address_width(rows)),
+                "position": unsigned(position_width(config)),
+                "accumulator": unsigned(1),
+                "final": unsigned(1),
+            }
+        )
 
 
 def position_width(config: Config) -> int:

@@ -43,18 +43,20 @@ class Issue(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "instruction": In(LAYOUTS[Opcode.VECTOR]),
-            "active": Out(1),
-            "request": Out(stream.Signature(address_width(config.accumulator_rows))),
-            "skip_ready": In(1),
-            "room": In(1),
-            "issued": Out(1),
-            "beat": Out(Beat(config)),
-            "placement": Out(Placement(config)),
-            "out_of_range": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(LAYOUTS[Opcode.VECTOR]),
+                "active": Out(1),
+                "request": Out(stream.Signature(address_width(config.accumulator_rows))),
+                "skip_ready": In(1),
+                "room": In(1),
+                "issued": Out(1),
+                "beat": Out(Beat(config)),
+                "placement": Out(Placement(config)),
+                "out_of_range": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from systolith.numerics import integer
 
 from ..config import Config
@@ -65,15 +66,17 @@ class Lanes(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "beat": In(Beat(config)),
-            "accumulator": In(data.ArrayLayout(signed(32), config.cols)),
-            "parameters": In(data.ArrayLayout(PARAMETER_RECORD, config.cols)),
-            "skip": In(data.ArrayLayout(signed(8), config.lanes)),
-            "maximum": In(signed(32)),
-            "reciprocal": In(RECIPROCAL),
-            "result": Out(data.ArrayLayout(signed(16), config.lanes)),
-        })
+        super().__init__(
+            {
+                "beat": In(Beat(config)),
+                "accumulator": In(data.ArrayLayout(signed(32), config.cols)),
+                "parameters": In(data.ArrayLayout(PARAMETER_RECORD, config.cols)),
+                "skip": In(data.ArrayLayout(signed(8), config.lanes)),
+                "maximum": In(signed(32)),
+                "reciprocal": In(RECIPROCAL),
+                "result": Out(data.ArrayLayout(signed(16), config.lanes)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -49,15 +49,17 @@ class Order(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "control": In(UnitControl()),
-            "start": Out(1),
-            "instruction": Out(LAYOUTS[Opcode.VECTOR]),
-            "active": In(1),
-            "out_of_range": In(1),
-            "written": In(1),
-            "inverted": In(1),
-        })
+        super().__init__(
+            {
+                "control": In(UnitControl()),
+                "start": Out(1),
+                "instruction": Out(LAYOUTS[Opcode.VECTOR]),
+                "active": In(1),
+                "out_of_range": In(1),
+                "written": In(1),
+                "inverted": In(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -42,16 +42,18 @@ class Output(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "room": Out(1),
-            "issued": In(1),
-            "placement": In(Placement(config)),
-            "valid": In(1),
-            "lanes": In(data.ArrayLayout(signed(16), config.lanes)),
-            "result": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
-            "accumulator": Out(AccumulatorWrite(config)),
-            "completed": Out(1),
-        })
+        super().__init__(
+            {
+                "room": Out(1),
+                "issued": In(1),
+                "placement": In(Placement(config)),
+                "valid": In(1),
+                "lanes": In(data.ArrayLayout(signed(16), config.lanes)),
+                "result": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
+                "accumulator": Out(AccumulatorWrite(config)),
+                "completed": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from systolith.numerics import integer
 
 from ..config import Config
@@ -65,18 +66,20 @@ class RowReciprocal(wiring.Component):
 
     def __init__(self, config: Config, *, tag_width: int) -> None:
         self.config = config
-        super().__init__({
-            "valid": In(1),
-            "softmax": In(1),
-            "total": In(signed(32)),
-            "squares": In(integer.SQUARES_BITS),
-            "columns": In(16),
-            "multiplier": In(_MULTIPLIER_BITS),
-            "tag": In(tag_width),
-            "valid_out": Out(1),
-            "tag_out": Out(tag_width),
-            "result": Out(RECIPROCAL),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "softmax": In(1),
+                "total": In(signed(32)),
+                "squares": In(integer.SQUARES_BITS),
+                "columns": In(16),
+                "multiplier": In(_MULTIPLIER_BITS),
+                "tag": In(tag_width),
+                "valid_out": Out(1),
+                "tag_out": Out(tag_width),
+                "result": Out(RECIPROCAL),
+            }
+        )
 
     @property
     def latency(self) -> int:

@@ -42,16 +42,18 @@ class SkipReader(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "instruction": In(LAYOUTS[Opcode.VECTOR]),
-            "read": Out(ScratchpadRead(config)),
-            "available": Out(1),
-            "claim": In(1),
-            "take": In(1),
-            "lanes": Out(data.ArrayLayout(signed(8), config.lanes)),
-            "out_of_range": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(LAYOUTS[Opcode.VECTOR]),
+                "read": Out(ScratchpadRead(config)),
+                "available": Out(1),
+                "claim": In(1),
+                "take": In(1),
+                "lanes": Out(data.ArrayLayout(signed(8), config.lanes)),
+                "out_of_range": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
 from systolith.numerics import integer
 
 from ..config import Config
@@ -44,16 +45,18 @@ class RowStatistics(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "valid": In(1),
-            "row": In(RowTag(config)),
-            "lanes": In(data.ArrayLayout(signed(16), config.lanes)),
-            "columns": In(16),
-            "mean_multiplier": In(25),
-            "stat_row": In(address_width(config.statistics_rows)),
-            "reciprocal": Out(RECIPROCAL),
-            "completed": Out(1),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "row": In(RowTag(config)),
+                "lanes": In(data.ArrayLayout(signed(16), config.lanes)),
+                "columns": In(16),
+                "mean_multiplier": In(25),
+                "stat_row": In(address_width(config.statistics_rows)),
+                "reciprocal": Out(RECIPROCAL),
+                "completed": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

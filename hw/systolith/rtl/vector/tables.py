@@ -6,6 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
 from systolith.numerics import integer
 
 from .arithmetic import delayed, saturated

@@ -55,16 +55,18 @@ class VectorUnit(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({
-            "control": In(UnitControl()),
-            "accumulator_read": Out(AccumulatorRead(config)),
-            "accumulator_write": Out(AccumulatorWrite(config)),
-            "residual": Out(ScratchpadRead(config)),
-            "result": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
-            "maximum": Out(MaximumRead(config)),
-            "parameters": Out(ParameterRead(config)),
-            "beat": Out(1),
-        })
+        super().__init__(
+            {
+                "control": In(UnitControl()),
+                "accumulator_read": Out(AccumulatorRead(config)),
+                "accumulator_write": Out(AccumulatorWrite(config)),
+                "residual": Out(ScratchpadRead(config)),
+                "result": Out(RowWrite(config.scratchpad_rows, config.row_bytes)),
+                "maximum": Out(MaximumRead(config)),
+                "parameters": Out(ParameterRead(config)),
+                "beat": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
