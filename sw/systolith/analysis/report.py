@@ -150,8 +150,8 @@ def print_info(console: Console, config: Config) -> None:
         needed = config.rows * config.cols / (2 * head_size)
         if config.lanes < needed:
             console.print(
-                f"[yellow]warning:[/] {config.lanes} lanes keep the array waiting in attention with head size {head_size}; "
-                f"about {needed:.0f} would not"
+                f"[yellow]warning:[/] {config.lanes} lanes keep the array waiting in attention with head size "
+                f"{head_size}; about {needed:.0f} would not"
             )
 
 

@@ -33,7 +33,8 @@ class Arena:
             if address + rows > self.end:
                 if wrapped or rows > self.end - self.start:
                     raise OutOfMemoryError(
-                        f"{self.name}: {rows} rows wanted, {self.end - self.start} in all, {sum(self._live.values())} in use"
+                        f"{self.name}: {rows} rows wanted, {self.end - self.start} in all, "
+                        f"{sum(self._live.values())} in use"
                     )
                 address, wrapped = self.start, True
             blocker = next((a + n for a, n in self._live.items() if a < address + rows and address < a + n), None)

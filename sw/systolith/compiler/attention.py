@@ -108,7 +108,7 @@ class AttentionLowering:
     def _project(self, head: int) -> None:
         """Keys, queries and values of one head: the keys first, as every row of scores needs them all."""
         e, layer = self.e, self.layer
-        _, n, v, b = self.g.outputs(self.size)
+        _, n, v, _ = self.g.outputs(self.size)
         x_k = self.g.outputs(self.g.shape.hidden)[0]
         columns = slice(head * self.size, (head + 1) * self.size)
         for token, rows in blocks_of(self.g.shape.tokens, e.plan.project_rows):

@@ -1,4 +1,4 @@
-"""Lowering of what follows attention, one block of token rows at a time: output projection, feed-forward, LayerNorms."""
+"""Lowering of what follows attention, a block of token rows at a time: output projection, feed-forward, LayerNorms."""
 
 from dataclasses import dataclass
 

@@ -131,17 +131,19 @@ class FunctionalDevice(Device):
         width = i.blocks * cols
         accumulator = accumulator_span(i).view(self.accumulator)
         x = accumulator.transpose(1, 0, 2).reshape(i.rows, width)
-        bias, a, b = self._parameters(i) if i.function != Function.EXPONENT else (None, None, None)
         valid = np.arange(width) < i.valid
         stat = slice(i.stat_address, i.stat_address + i.rows)
         row = integer.Reciprocal(*(r[stat] for r in self.reciprocal))
+        if i.function == Function.EXPONENT:
+            y = integer.exponent(x, self.maximum[stat], i.multiplier, i.shift_a)
+            self._sum(i, np.where(valid, y, 0).astype(np.int64))
+            self._write(i, np.where(valid, y, 0).astype(np.int8))
+            return
+        bias, a, b = self._parameters(i)
         if i.function == Function.REQUANTIZE:
             y = integer.requantize(x, bias, a, i.shift_a)
         elif i.function == Function.GELU:
             y = integer.gelu(x, bias, a, i.shift_a, b, i.shift_b, i.offset, i.grid)
-        elif i.function == Function.EXPONENT:
-            y = integer.exponent(x, self.maximum[stat], i.multiplier, i.shift_a)
-            self._sum(i, np.where(valid, y, 0).astype(np.int64))
         elif i.function == Function.CONTEXT:
             y = integer.context(x, row, b, i.shift_b)
         elif i.function == Function.LAYERNORM:
