@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class Span:
         """The highest row touched."""
         return self.start + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
 
-    def view(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def view(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The span's elements of a per-row array, without a copy; shape is the span's, plus the row's."""
         step = rows.strides[0]
         return np.lib.stride_tricks.as_strided(
