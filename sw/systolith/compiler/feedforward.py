@@ -144,7 +144,9 @@ class FeedForwardLowering:
             a=p.multiplier[here],
             b=gelu.multiplier[here],
         )
-        room = max(g.granule, e.config.accumulator_rows // (4 * rows) // g.granule * g.granule)
+        # The sums of the second product are live; half of what they leave is contiguous wherever they lie.
+        free = e.config.accumulator_rows - g.outputs(self.layer.hidden)[2] * rows
+        room = free // (2 * rows) // g.granule * g.granule
         for group, count in blocks_of(v, min(self.group, room)):
             e.operation(self.index, "ffn1")
             row = e.load_columns(parameters, group, count)

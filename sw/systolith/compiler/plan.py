@@ -121,7 +121,7 @@ def plan_layer(config: Config, shape: Shape) -> Plan:
     best: Plan | None = None
     for x_resident, context_resident in itertools.product((True, False), repeat=2):
         for project, query in itertools.product(_splits(tokens, most), repeat=2):
-            if 2 * h_v * project > acc or s_v * query + h_v * query > acc:
+            if h_v > config.parameter_rows or 2 * h_v * project > acc or s_v * query + h_v * query > acc:
                 continue
             attention_rows = (
                 x_b * (tokens if x_resident else 2 * project)
