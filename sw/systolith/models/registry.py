@@ -1,5 +1,6 @@
 """Models by name: each with its float encoder, its integer encoder and a way to make inputs."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -113,8 +114,12 @@ def load_model(name: str, **shape: int | None) -> Model:
     Raises
     ------
     ModelError
-        If the name is unknown, the model's package is not installed or a shape is impossible.
+        If the name is unknown, the model's package is not installed, or it has no such option or shape.
     """
     if name not in MODELS:
         raise ModelError(f"unknown model {name!r}; the models are {', '.join(MODELS)}")
+    options = inspect.signature(MODELS[name]).parameters
+    for option in shape:
+        if option not in options:
+            raise ModelError(f"model {name} has no option {option!r}; its options are {', '.join(options)}")
     return MODELS[name](**shape)
