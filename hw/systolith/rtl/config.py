@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _KIB = 1024
+#: What the 16-bit row addresses, and the 12-bit parameter addresses, of an instruction reach.
+_ADDRESSABLE_ROWS = 1 << 16
+_ADDRESSABLE_PARAMETERS = 1 << 12
 _AXI_DATA_WIDTHS = (32, 64, 128, 256, 512)
 
 
@@ -103,18 +106,18 @@ class Config:
             raise ConfigError(
                 f"lanes must divide both rows and cols (their greatest common divisor is {shared}), not {self.lanes}"
             )
-        for name, rows, least in (
-            ("scratchpad_bytes", self.scratchpad_rows, 4 * max(self.rows, self.cols)),
-            ("accumulator_bytes", self.accumulator_rows, 4 * self.rows),
-            ("parameter_bytes", self.parameter_rows, 2),
+        for name, rows, least, most in (
+            ("scratchpad_bytes", self.scratchpad_rows, 4 * max(self.rows, self.cols), _ADDRESSABLE_ROWS),
+            ("accumulator_bytes", self.accumulator_rows, 4 * self.rows, _ADDRESSABLE_ROWS),
+            ("parameter_bytes", self.parameter_rows, 2, _ADDRESSABLE_PARAMETERS),
         ):
             if rows < least:
                 raise ConfigError(
                     f"{name} of {getattr(self, name)} holds {rows} rows; "
                     f"a {self.rows}x{self.cols} array needs at least {least}"
                 )
-            if rows > 1 << 16:
-                raise ConfigError(f"{name} of {getattr(self, name)} holds {rows} rows; an address reaches {1 << 16}")
+            if rows > most:
+                raise ConfigError(f"{name} of {getattr(self, name)} holds {rows} rows; an instruction addresses {most}")
 
     @property
     def row_bytes(self) -> int:
@@ -179,10 +182,19 @@ class Config:
         return cls(**table)
 
     def resized(self, rows: int, cols: int) -> "Config":
-        """This configuration with another array size, and as many lanes as that size allows."""
+        """This configuration with another array size, as many lanes as that allows, and memories no larger than
+        its rows can be addressed."""
         _bounded("rows", rows, 2, 128)
         _bounded("cols", cols, 2, 128)
-        return dataclasses.replace(self, rows=rows, cols=cols, lanes=math.gcd(rows, cols))
+        return dataclasses.replace(
+            self,
+            rows=rows,
+            cols=cols,
+            lanes=math.gcd(rows, cols),
+            scratchpad_bytes=min(self.scratchpad_bytes, _ADDRESSABLE_ROWS * max(rows, cols)),
+            accumulator_bytes=min(self.accumulator_bytes, _ADDRESSABLE_ROWS * 4 * cols),
+            parameter_bytes=min(self.parameter_bytes, _ADDRESSABLE_PARAMETERS * 8 * cols),
+        )
 
 
 #: Named starting points; plain values.

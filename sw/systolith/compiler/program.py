@@ -137,8 +137,9 @@ class Program:
         ProgramError
             If the file is truncated or no program, or is for another configuration than ``config``.
         """
+        content = io.BytesIO(Path(path).read_bytes())
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(content, allow_pickle=False) as archive:
                 header = json.loads(archive["header"].tobytes())
                 program = cls(
                     config=Config(**header["config"]),

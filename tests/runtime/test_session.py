@@ -1,0 +1,71 @@
+"""Whole encoders on both devices: equal in every bit, and a difference is found where it is."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from systolith.compiler.program import CONSTANTS
+from systolith.models.registry import load_model
+from systolith.rtl.config import PRESETS, Config
+from systolith.runtime.device import Device, RunResult, open_device
+from systolith.runtime.functional import FunctionalDevice
+from systolith.runtime.session import run_encoder
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (PRESETS["tiny"], {"tokens": 9, "hidden": 24, "heads": 2, "ffn": 40, "layers": 2}),
+        (PRESETS["default"].resized(6, 10), {"tokens": 23, "hidden": 40, "heads": 2, "ffn": 77, "layers": 1}),
+        (
+            dataclasses.replace(PRESETS["tiny"], axi_data_width=512, lanes=2, scratchpad_bytes=2200),
+            {"tokens": 14, "hidden": 32, "heads": 2, "ffn": 72, "layers": 1},
+        ),
+    ],
+)
+@pytest.mark.parametrize("memory_seed", [None, 1])
+def test_rtl_equals_the_reference_on_regular_and_random_bus_timing(
+    config: Config, shape: dict[str, int], memory_seed: int | None
+) -> None:
+    model = load_model("random", **shape)
+    x = model.prepare()
+    outcome = run_encoder(model.quantized, x, open_device(config, "rtl", seed=memory_seed), valid=shape["tokens"] - 2)
+    assert outcome.difference is None
+    assert outcome.cycles is not None
+    assert outcome.cycles > outcome.bound_cycles
+    assert sum(o.cycles for o in outcome.operations) == outcome.cycles
+    assert outcome.result.counters["instructions"] == len(outcome.program.operation_of)
+
+
+class Corrupting(Device):
+    """A functional device with one wrong byte in a constant."""
+
+    def __init__(self, config: Config, key: int) -> None:
+        self.config = config
+        self.key = key
+
+    def run(self, program: Any, regions: Any) -> RunResult:
+        damaged = [r.copy() for r in regions]
+        damaged[CONSTANTS][self.key] ^= 0x40
+        return FunctionalDevice(self.config).run(program, damaged)
+
+
+def test_a_difference_is_named() -> None:
+    model = load_model("random", tokens=6, layers=1, hidden=16, heads=2, ffn=24)
+    # Byte 4 of the constants is the second weight row of the first head's keys or its parameters.
+    outcome = run_encoder(model.quantized, model.prepare(), Corrupting(PRESETS["tiny"], 0))
+    assert outcome.difference is not None
+    assert outcome.difference.layer == 0
+    assert outcome.difference.operation == "key"
+    assert outcome.difference.expected != outcome.difference.got
+    assert not outcome.bit_exact
+
+
+def test_functional_device_measures_nothing() -> None:
+    model = load_model("random", tokens=6, layers=1, hidden=16, heads=2, ffn=24)
+    outcome = run_encoder(model.quantized, model.prepare(), open_device(PRESETS["tiny"], "functional"))
+    assert outcome.bit_exact
+    assert (outcome.cycles, outcome.utilization, outcome.operations) == (None, None, [])
+    assert all(isinstance(o, np.ndarray) for o in outcome.outputs)
