@@ -19,7 +19,7 @@ from pathlib import Path
 
 from systolith.rtl.config import Config
 
-from .testbench import MemoryPort, control_file, testbench
+from .testbench import PARTS, MemoryPort, control_file, testbench
 from .toolchain import CPP, SimulationError, Sources, Toolchain
 
 _EXECUTABLE = "simulator"
@@ -73,6 +73,7 @@ def build(
     step = report or (lambda _: None)
     tools = Toolchain(tracing=tracing)
     inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory)}
+    inputs |= {path.name: path.read_text(encoding="utf-8") for path in sorted(PARTS.glob("*.sv"))}
     design = verilog or config.to_toml() + _source("rtl") + _source("numerics")
     own = [path.read_text() for path in sorted(CPP.iterdir())]
     name = f"{config.rows}x{config.cols}-{_hash(tools.fingerprint, design, *inputs.values(), *own)}"

@@ -1,6 +1,8 @@
 """The SystemVerilog around the accelerator, for a configuration's widths."""
 
+from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Flow, Signature
@@ -12,17 +14,19 @@ from systolith.rtl.isa import Unit
 
 #: Name of the top module.
 TOP = "testbench"
+#: Fixed modules that the top may place.
+PARTS = Path(__file__).parent / "sv"
 
 
 class MemoryPort(Enum):
-    """What the AXI4 master meets: the C++ memory, or the top's own ports for peers written in Python."""
+    """What surrounds the accelerator.
+
+    ``DRAM``: the C++ memory on the AXI4 master, and registers on the AXI4-Lite slave, for speed. ``PORTS``:
+    nothing; all of its ports are the top's, for peers written in Python.
+    """
 
     DRAM = "dram"
     PORTS = "ports"
-
-
-def _declaration(kind: str, width: int, name: str) -> str:
-    return f"{kind} {f'[{width - 1}:0] ' if width > 1 else ''}{name}"
 
 
 def _members(signature: Signature) -> list[tuple[str, int, bool]]:
@@ -49,67 +53,39 @@ def control_file(config: Config, memory: MemoryPort) -> str:
 
 def testbench(config: Config, memory: MemoryPort) -> str:
     """Source of the top module: ``clk``, ``rst``, ``irq``, ``s_axi_*``, and with ``PORTS`` also ``m_axi_*``."""
-    units, indices = len(Unit), len(Unit) * INDEX_BITS
+    lite, axi = _members(AxiLite(ADDRESS_BITS)), _members(Axi(config))
+    trace = {"trace_issue": len(Unit), "trace_retire": len(Unit)}
+    trace |= {f"{name}_index": width * INDEX_BITS for name, width in trace.items()}
+    wires, parts = dict(trace), []
+    dut = {"clk": "clk", "rst": "rst", "irq": "irq", **{name: name for name in trace}}
+    dut |= {f"s_axi__{name}": f"s_axi_{name}" for name, _, _ in lite}
+    dut |= {f"m_axi__{name}": f"m_axi_{name}" for name, _, _ in axi}
+    if memory is MemoryPort.DRAM:
+        wires |= {f"m_axi_{name}": width for name, width, _ in axi}
+        wires |= {"inner_rst": 1} | {f"inner_{name}": width for name, width, _ in lite}
+        dut |= {"rst": "inner_rst"} | {f"s_axi__{name}": f"inner_{name}" for name, _, _ in lite}
+        registers = {"clk": "clk", "i_rst": "rst", "o_rst": "inner_rst"}
+        registers |= {f"i_{name}": f"s_axi_{name}" for name, _, _ in lite}
+        registers |= {f"o_{name}": f"inner_{name}" for name, _, _ in lite}
+        port = {"clk": "clk", "rst": "inner_rst", **{name: name for name in trace}}
+        port |= {name: f"m_axi_{name}" for name, _, _ in axi}
+        widths = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
+        parts.append(_instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
+        parts.append(_instance("dram_port", "dram", port, {**widths, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
+    parts.append(_instance("systolith", "dut", dut))
     ports = ",\n".join(
-        "    " + _declaration("output wire" if output else "input wire", width, name)
+        "  " + _declaration("output wire" if output else "input wire", width, name)
         for name, width, output in _top_ports(config, memory)
     )
-    wires = [
-        _declaration("wire", width, name)
-        for name, width in (
-            ("trace_issue", units),
-            ("trace_retire", units),
-            ("trace_issue_index", indices),
-            ("trace_retire_index", indices),
-        )
-    ]
-    if memory is MemoryPort.DRAM:
-        wires += [_declaration("wire", width, f"m_axi_{name}") for name, width, _ in _members(Axi(config))]
-    connections = [("clk", "clk"), ("rst", "reset"), ("irq", "irq")]
-    connections += [(f"s_axi__{name}", f"s_axi_{name}") for name, _, _ in _members(AxiLite(ADDRESS_BITS))]
-    connections += [(f"m_axi__{name}", f"m_axi_{name}") for name, _, _ in _members(Axi(config))]
-    connections += [(name, name) for name in ("trace_issue", "trace_retire", "trace_issue_index", "trace_retire_index")]
-    lines = [f"module {TOP} (\n{ports}\n);"]
-    lines += [f"  {wire};" for wire in wires]
-    # Logic that depends on a port is evaluated at every clock edge, whether the port changed or not: registered,
-    # the reset takes half of the accelerator out of that (7 % of the time of a 16x16 array).
-    lines += ["  reg reset;", "  always @(posedge clk) reset <= rst;"]
-    lines += ["  systolith dut (\n" + ",\n".join(f"    .{port}({net})" for port, net in connections) + "\n  );"]
-    if memory is MemoryPort.DRAM:
-        lines += [_dram(config, units, indices)]
-    return "\n".join([*lines, "endmodule", ""])
+    declarations = "".join(f"  {_declaration('wire', width, name)};\n" for name, width in wires.items())
+    return f"module {TOP} (\n{ports}\n);\n{declarations}{''.join(parts)}endmodule\n"
 
 
-def _dram(config: Config, units: int, indices: int) -> str:
-    """The calls into ``dram.cpp``: the packing of ``flags`` and of the outputs is documented there."""
-    width = config.axi_data_width
-    return f"""\
-  import "DPI-C" function void dram_open(input int bus_bytes, input int longest);
-  import "DPI-C" function int unsigned dram_tick(
-    input int unsigned flags,
-    input longint unsigned araddr, input int unsigned arinfo,
-    input longint unsigned awaddr, input int unsigned awinfo,
-    input bit [{width - 1}:0] wdata, input longint unsigned wstrb, output bit [{width - 1}:0] rdata);
-  import "DPI-C" function void dram_trace(
-    input int unsigned issue, input int unsigned retire,
-    input bit [{indices - 1}:0] issued, input bit [{indices - 1}:0] retired);
-  int unsigned driven;
-  int unsigned next;
-  bit [{width - 1}:0] beat;
-  bit [{width - 1}:0] next_beat;
-  initial dram_open({config.bus_bytes}, {config.axi_burst_beats});
-  always @(posedge clk) begin
-    if ({{trace_issue, trace_retire}} != {2 * units}'d0)
-      dram_trace({{{32 - units}'d0, trace_issue}}, {{{32 - units}'d0, trace_retire}},
-                 trace_issue_index, trace_retire_index);
-    next = dram_tick(
-      {{25'd0, m_axi_awvalid, m_axi_arvalid, m_axi_bready, m_axi_rready, m_axi_wlast, m_axi_wvalid, reset}},
-      64'(m_axi_araddr), {{18'd0, m_axi_arid, m_axi_arburst, m_axi_arsize, m_axi_arlen}},
-      64'(m_axi_awaddr), {{18'd0, m_axi_awid, m_axi_awburst, m_axi_awsize, m_axi_awlen}},
-      m_axi_wdata, 64'(m_axi_wstrb), next_beat);
-    driven <= next;
-    beat <= next_beat;
-  end
-  assign {{m_axi_bresp, m_axi_bid, m_axi_bvalid, m_axi_rresp, m_axi_rlast, m_axi_rid, m_axi_rvalid,
-           m_axi_wready, m_axi_awready, m_axi_arready}} = driven[11:0];
-  assign m_axi_rdata = beat;"""
+def _declaration(kind: str, width: int, name: str) -> str:
+    return f"{kind} {f'[{width - 1}:0] ' if width > 1 else ''}{name}"
+
+
+def _instance(module: str, name: str, nets: Mapping[str, str], parameters: Mapping[str, int] | None = None) -> str:
+    chosen = ", ".join(f".{key}({value})" for key, value in (parameters or {}).items())
+    connections = ",\n".join(f"    .{port}({net})" for port, net in nets.items())
+    return f"  {module} {f'#({chosen}) ' if chosen else ''}{name} (\n{connections}\n  );\n"
