@@ -178,7 +178,7 @@ def run(
         model=bundle.name,
         backend=backend,
         memory={"latency": latency, "bandwidth": bandwidth},
-        cosine=bundle.cosine(x, outcome.outputs[-1]),
+        cosine=bundle.cosine(text, outcome.outputs[-1]),
     )
     print_run(out, record)
     if json_file is not None:

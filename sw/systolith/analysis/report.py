@@ -4,6 +4,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -63,42 +64,65 @@ def run_record(outcome: Outcome, *, model: str, backend: str, memory: dict[str, 
 def print_run(console: Console, record: dict[str, Any]) -> None:
     """Tables of a run: operations layer by layer, then totals."""
     if record["per_op"]:
+        console.print(_grid(record))
         console.print(_operations(record))
     console.print(_totals(record))
 
 
-def _operations(record: dict[str, Any]) -> Table:
-    table = Table(title="Cycles of each operation, measured on the RTL", title_justify="left")
-    table.add_column("layer", justify="right")
-    table.add_column("operation")
-    for name in ("cycles", "share", "MACs", "array use", "vector unit"):
-        table.add_column(name, justify="right")
-    peak = record["config"]["rows"] * record["config"]["cols"]
-    layer = None
-    for op in record["per_op"]:
-        if layer is not None and op["layer"] != layer:
+def _grid(record: dict[str, Any]) -> Table:
+    """Cycles of each operation (rows) in each layer (columns)."""
+    layers = sorted({op["layer"] for op in record["per_op"]})
+    table = Table(title="Cycles of each operation in each layer, measured on the RTL", box=SIMPLE, pad_edge=False)
+    table.title_justify = "left"
+    table.add_column("operation", no_wrap=True)
+    for layer in layers:
+        table.add_column(str(layer), justify="right", no_wrap=True)
+    names = list(dict.fromkeys(op["op"] for op in record["per_op"]))
+    for name in (*names, "all"):
+        cells = [
+            sum(op["cycles"] for op in record["per_op"] if op["layer"] == layer and name in (op["op"], "all"))
+            for layer in layers
+        ]
+        if name == "all":
             table.add_section()
-        table.add_row(
-            str(op["layer"]) if op["layer"] != layer else "",
-            op["op"],
-            f"{op['cycles']:,}",
-            f"{op['cycles'] / record['cycles']:.1%}",
-            f"{op['macs']:,}" if op["macs"] else "",
-            f"{op['macs'] / peak / op['cycles']:.1%}" if op["macs"] and op["cycles"] else "",
-            f"{op['vector_cycles']:,}" if op["vector_cycles"] else "",
-        )
-        layer = op["layer"]
-    table.caption = (
-        "cycles: the array worked on the operation or waited for it (they add up to the run); "
-        "vector unit: its own cycles, mostly at the same time"
-    )
+        table.add_row(name, *(f"{cell:,}" for cell in cells), style="bold" if name == "all" else None)
+    table.caption = "The array worked on the operation or waited for it; the cycles add up to the run."
     table.caption_justify = "left"
     return table
 
 
+def _operations(record: dict[str, Any]) -> Table:
+    """Each operation over all layers: cycles, share of the run, MACs and array use, vector unit."""
+    peak = record["config"]["rows"] * record["config"]["cols"]
+    table = Table(title="The same over all layers", title_justify="left", box=SIMPLE)
+    table.add_column("operation", no_wrap=True)
+    for name in ("cycles", "share", "MACs", "array use", "vector unit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in dict.fromkeys(op["op"] for op in record["per_op"]):
+        ops = [op for op in record["per_op"] if op["op"] == name]
+        cycles, macs, vector = (sum(op[key] for op in ops) for key in ("cycles", "macs", "vector_cycles"))
+        table.add_row(
+            name,
+            f"{cycles:,}",
+            f"{cycles / record['cycles']:.1%}",
+            _short(macs) if macs else "",
+            f"{macs / peak / cycles:.1%}" if macs and cycles else "",
+            f"{vector:,}" if vector else "",
+        )
+    table.caption = "Vector unit: its own cycles, mostly while the array works on something else."
+    table.caption_justify = "left"
+    return table
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e5 else f"{count:,}"
+
+
 def _totals(record: dict[str, Any]) -> Table:
     config = record["config"]
-    table = Table(show_header=False, title=f"{record['model']}, {record['seq']} tokens", title_justify="left")
+    table = Table(
+        show_header=False, title=f"{record['model']}, {record['seq']} tokens", title_justify="left", box=SIMPLE
+    )
     table.add_column(style="bold")
     table.add_column()
     table.add_row("accelerator", f"{config['rows']}x{config['cols']} array, {config['axi_data_width']}-bit AXI")

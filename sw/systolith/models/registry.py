@@ -53,9 +53,9 @@ class Model:
         """Every layer's output in fp32, for the int8 input ``x`` (tokens, hidden)."""
         return self.encoder.forward(np.asarray(x * self.scales[0], dtype=np.float32))
 
-    def cosine(self, x: npt.NDArray[np.int8], output: npt.NDArray[np.int8]) -> float:
-        """Cosine between the sentence embeddings of the int8 ``output`` and of fp32, for the int8 input ``x``."""
-        return cosine(self.embed(output), pool(self.reference(x)[-1]))
+    def cosine(self, text: str, output: npt.NDArray[np.int8]) -> float:
+        """Cosine between the sentence embeddings of the int8 ``output`` and of fp32 throughout, for ``text``."""
+        return cosine(self.embed(output), pool(self.encoder.forward(self.activations(text))[-1]))
 
 
 def _bundle(
