@@ -46,8 +46,14 @@ def _top_ports(config: Config, memory: MemoryPort) -> list[tuple[str, int, bool]
 
 
 def control_file(config: Config, memory: MemoryPort) -> str:
-    """The Verilator control file that makes the top's ports, and nothing else, visible to cocotb."""
-    ports = "".join(f'public_flat_rw -module "{TOP}" -var "{name}"\n' for name, _, _ in _top_ports(config, memory))
+    """The Verilator control file that makes the top's ports, and nothing else, visible to cocotb.
+
+    Outputs are for reading only: what reads a signal that others may write is evaluated at every clock edge.
+    """
+    ports = "".join(
+        f'public_flat_{"rd" if output else "rw"} -module "{TOP}" -var "{name}"\n'
+        for name, _, output in _top_ports(config, memory)
+    )
     return f"`verilator_config\n{ports}"
 
 
