@@ -1,14 +1,15 @@
 """Simulators of accelerators, built when first needed and kept in a cache.
 
-A build is keyed by everything that it depends on: the configuration and the sources that generate the Verilog
-(or the Verilog itself), the testbench, the C++, the tools and their options. It is made in a temporary
-directory and renamed into place, so that an interrupted build leaves nothing that looks like a finished one.
+Generated Verilog is keyed by the configuration and the sources that generate it; a simulator by that Verilog, the
+testbench, the C++, the tools and their options. An entry is made in a temporary directory and renamed into place,
+so that an interrupted build leaves nothing that looks like a finished one.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -74,17 +75,15 @@ def build(
     tools = Toolchain(tracing=tracing)
     inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory)}
     inputs |= {path.name: path.read_text(encoding="utf-8") for path in sorted(PARTS.glob("*.sv"))}
-    design = verilog or config.to_toml() + _source("rtl") + _source("numerics")
-    own = [path.read_text() for path in sorted(CPP.iterdir())]
-    name = f"{config.rows}x{config.cols}-{_hash(tools.fingerprint, design, *inputs.values(), *own)}"
+    own = [path.read_text(encoding="utf-8") for path in sorted(CPP.iterdir())]
     try:
+        inputs["systolith.v"] = verilog or _verilog(cache, config, step)
+        name = f"{config.rows}x{config.cols}-{_hash(tools.fingerprint, *inputs.values(), *own)}"
         with _new_entry(cache, name) as work:
             if work is not None:
-                step("generating Verilog")
-                inputs["systolith.v"] = verilog or _generate(config)
                 for file, text in inputs.items():
                     (work / file).write_text(text, encoding="utf-8")
-                step("translating it to C++")
+                step("translating Verilog to C++")
                 sources = tools.verilate(work, list(inputs))
                 step("compiling the simulator")
                 library = _library(cache, tools, sources)
@@ -94,6 +93,18 @@ def build(
     except OSError as error:
         raise SimulationError(f"cannot build in the cache {cache}: {error}") from error
     return Simulator(cache / name / _EXECUTABLE, tracing)
+
+
+def _verilog(cache: Path, config: Config, step: Callable[[str], None]) -> str:
+    """The accelerator's Verilog, generated once for the same configuration and sources."""
+    amaranth = importlib.metadata.version("amaranth")
+    name = f"verilog-{_hash(config.to_toml(), amaranth, _source('rtl'), _source('numerics'))}"
+    with _new_entry(cache, name) as work:
+        if work is not None:
+            step("generating Verilog")
+            text: str = importlib.import_module("systolith.rtl.verilog").generate(config)
+            (work / "systolith.v").write_text(text, encoding="utf-8")
+    return (cache / name / "systolith.v").read_text(encoding="utf-8")
 
 
 def _library(cache: Path, tools: Toolchain, sources: Sources) -> list[Path]:
@@ -126,11 +137,6 @@ def _new_entry(cache: Path, name: str) -> Iterator[Path | None]:
             work.rename(cache / name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _generate(config: Config) -> str:
-    text: str = importlib.import_module("systolith.rtl.verilog").generate(config)
-    return text
 
 
 def _source(package: str) -> str:

@@ -1,0 +1,130 @@
+"""The memory, the launcher and the run bench, with a mover of data in the accelerator's place."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from systolith.rtl.interfaces import Fault
+from systolith.runtime.device import DeviceFault
+from systolith.runtime.rtl import RtlDevice
+from systolith.sim.dram import BusError, DramSettings
+from systolith.sim.toolchain import SimulationError
+
+Mover = Callable[..., RtlDevice]
+
+#: 16 KiB, which is 128 bursts of 16 beats of 8 bytes.
+DATA = np.random.default_rng(1).integers(0, 256, 1 << 14, dtype=np.uint8)
+BEATS = DATA.size // 8
+EMPTY = np.zeros_like(DATA)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DramSettings(latency=1),
+        DramSettings(latency=100),
+        DramSettings(bandwidth=3),
+        DramSettings(seed=0),
+        DramSettings(seed=1, bandwidth=12),
+    ],
+)
+def test_every_byte_arrives(mover: Mover, settings: DramSettings) -> None:
+    result = mover(memory=settings).run(DATA, [EMPTY])
+    np.testing.assert_array_equal(result.regions[0], DATA)
+    assert not EMPTY.any()
+    assert result.simulated
+
+
+@pytest.mark.parametrize("latency", [1, 30, 100])
+def test_latency_is_paid_once_each_way(mover: Mover, latency: int) -> None:
+    """One beat a cycle in each direction; the first beat and the last response are `latency` away."""
+    cycles = mover(latency=latency).run(DATA, [EMPTY]).counters["cycles"]
+    assert BEATS + 2 * latency <= cycles <= BEATS + 2 * latency + 5
+
+
+@pytest.mark.parametrize("bandwidth", [4, 8, 12, 16])
+def test_bandwidth_is_shared(mover: Mover, bandwidth: int) -> None:
+    cycles = mover(latency=30, bandwidth=bandwidth).run(DATA, [EMPTY]).counters["cycles"]
+    assert 0 <= cycles - 2 * DATA.size / bandwidth <= 2 * 30 + 10
+
+
+def test_a_seed_repeats_and_another_differs(mover: Mover) -> None:
+    first, again, other = (mover(seed=seed).run(DATA, [EMPTY]).counters["cycles"] for seed in (7, 7, 8))
+    assert first == again != other
+
+
+def test_events(mover: Mover) -> None:
+    result = mover().run(DATA, [EMPTY])
+    events = result.events
+    assert events is not None
+    for kind in (0, 1):
+        np.testing.assert_array_equal(events["index"][events["kind"] == kind], np.arange(128))
+    assert (np.diff(events["cycle"].astype(np.int64)) >= 0).all()
+    assert events["cycle"][0] <= 1
+    assert events["cycle"][-1] == result.counters["cycles"] - 1
+    assert mover(trace=False).run(DATA, [EMPTY]).events is None
+
+
+def test_bus_error_becomes_a_fault(mover: Mover) -> None:
+    device = mover()
+    low = device.dram_base + DATA.size + 0x1000
+    device.memory = DramSettings(error=BusError(low=low, high=low + 8))
+    with pytest.raises(DeviceFault, match="BUS_READ") as caught:
+        device.run(DATA, [EMPTY])
+    assert caught.value.code == Fault.BUS_READ
+
+
+def test_protocol_is_checked(mover: Mover) -> None:
+    """A skewed burst at the end of a page reaches into the next."""
+    with pytest.raises(SimulationError, match=r"broke the AXI protocol .* AR burst crosses a 4 KiB page"):
+        mover(skew=1).run(DATA, [EMPTY])
+
+
+def test_a_hang_ends(mover: Mover) -> None:
+    """The mover never ends without data."""
+    with pytest.raises(SimulationError, match="hangs: neither instruction nor interrupt"):
+        mover(watchdog=100).run(DATA[:0], [EMPTY])
+    with pytest.raises(SimulationError, match="hangs: no end within 5000 cycles"):
+        mover(max_cycles=5000).run(DATA[:0], [EMPTY])
+
+
+def test_an_interrupt_kills_the_simulator(mover: Mover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[tuple[int, int]] = []
+
+    def interrupt(cycles: int, retired: int) -> None:
+        seen.append((cycles, retired))
+        if cycles > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mover(watchdog=0, progress=interrupt).run(DATA[:0], [EMPTY])
+    assert seen[-1][0] > 0
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.slow
+def test_vcd(mover: Mover, tmp_path: Path) -> None:
+    mover(vcd=tmp_path / "wave.vcd").run(DATA[:128], [EMPTY])
+    text = (tmp_path / "wave.vcd").read_text()
+    assert "$timescale" in text
+    assert "awvalid" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"latency": 0}, "memory latency must be at least 1 cycle, not 0"),
+        ({"bandwidth": -1}, "memory bandwidth must be 0 or more bytes a cycle, not -1"),
+        ({"seed": -1}, "memory seed must be 0 to 2147483647, not -1"),
+    ],
+)
+def test_rejects_bad_settings(values: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DramSettings(**values)
