@@ -109,9 +109,10 @@ def test_verify_refuses(instruction: Instruction, message: str) -> None:
 
 
 def test_verify_counts_outstanding_tokens() -> None:
-    program = [load(0, give=1 << Unit.STORE) for _ in range(256)]
-    verify(program[:255], CONFIG, REGIONS)
-    with pytest.raises(ProgramError, match="more than 255 tokens for STORE are outstanding"):
+    limit = 255 - CONFIG.store_queue - 16
+    program = [load(0, give=1 << Unit.STORE) for _ in range(limit + 1)]
+    verify(program[:limit], CONFIG, REGIONS)
+    with pytest.raises(ProgramError, match=f"more than {limit} tokens for STORE are outstanding"):
         verify(program, CONFIG, REGIONS)
 
 
@@ -119,3 +120,16 @@ def test_configuration_without_room_is_not_mistaken_for_a_race() -> None:
     small: Config = replace(CONFIG, statistics_rows=8)
     with pytest.raises(ProgramError, match="statistics"):
         verify([matrix(0, 4, 0, track_max=1, stat_address=6)], small, REGIONS)
+
+
+def test_late_reuse_does_not_pile_up_tokens() -> None:
+    """Rows that come round again only after 300 instructions: one wait serves many."""
+    rows = CONFIG.scratchpad_rows // 300
+    program = []
+    for turn in range(900):
+        address = turn % 300 * rows
+        program += [load(address, rows=rows), matrix(address, address, 0)]
+    synced = synchronize(program, CONFIG, REGIONS)
+    verify(synced, CONFIG, REGIONS)
+    loads = [i for i in synced if i.opcode == Opcode.LOAD]
+    assert 2 <= sum(i.wait != 0 for i in loads) <= 10

@@ -7,8 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from systolith.rtl.config import PRESETS
-from systolith.rtl.dispatch import IN_FLIGHT, Dispatch, UnitQueue
-from systolith.rtl.interfaces import Fault
+from systolith.rtl.dispatch import Dispatch, UnitQueue
+from systolith.rtl.interfaces import IN_FLIGHT, Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit
 
 CONFIG = PRESETS["tiny"]

@@ -9,12 +9,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import Config
-from .interfaces import FAULT_BITS, INDEX_BITS, Fault, UnitControl
+from .interfaces import FAULT_BITS, IN_FLIGHT, INDEX_BITS, Fault, UnitControl
 from .isa import HEADER, INSTRUCTION_BITS, Unit
 from .tokens import UNITS, TokenPort, Tokens
-
-#: Instructions that a unit holds at most: handed over, and not yet retired with their tokens given.
-IN_FLIGHT = 16
 
 #: An instruction in a queue: its word and its index in the program.
 ENTRY = data.StructLayout({"word": unsigned(INSTRUCTION_BITS), "index": unsigned(INDEX_BITS)})

@@ -13,6 +13,10 @@ from .isa import INSTRUCTION_BITS
 READ_LATENCY = 2
 #: Bits of an instruction's index in its program.
 INDEX_BITS = 24
+#: Instructions that a unit holds at most: handed over, and not yet retired with their tokens given.
+IN_FLIGHT = 16
+#: Bits of the token counter of each ordered pair of units.
+TOKEN_BITS = 8
 
 
 class Fault(IntEnum):

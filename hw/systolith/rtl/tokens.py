@@ -6,11 +6,10 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
+from .interfaces import TOKEN_BITS
 from .isa import Unit
 
 UNITS = len(Unit)
-#: Bits of a token counter: it holds up to 255.
-TOKEN_BITS = 8
 
 
 class TokenPort(Signature):

@@ -8,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.rtl.config import Config
-from systolith.rtl.interfaces import Regions
+from systolith.rtl.interfaces import IN_FLIGHT, TOKEN_BITS, Regions
 from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
 
 from .footprint import Footprint, footprint, space_rows
-
-#: Most tokens that a counter between two units holds.
-TOKEN_LIMIT = 255
 
 Clock = tuple[int, ...]
 _NEVER: Clock = (-1,) * len(Unit)
@@ -22,6 +19,21 @@ _NEVER: Clock = (-1,) * len(Unit)
 
 class ProgramError(ValueError):
     """A program that could race, deadlock or leave its memories; the message names the instruction."""
+
+
+def unfinished(config: Config, unit: Unit) -> int:
+    """Most instructions of ``unit`` that are dispatched and not retired: its queue and those in flight."""
+    queues = (config.load_queue, config.matrix_queue, config.vector_queue, config.store_queue)
+    return queues[unit] + IN_FLIGHT
+
+
+def token_limit(config: Config, unit: Unit) -> int:
+    """Most tokens for ``unit`` that may be outstanding at any place in a program.
+
+    The giver may be ahead by as many instructions as ``unit`` has dispatched and not retired; with those the counter
+    must not overflow, as a unit that cannot give stops, and what it stops may be what ``unit`` waits for.
+    """
+    return (1 << TOKEN_BITS) - 1 - unfinished(config, unit)
 
 
 class HazardTracker:
@@ -61,15 +73,23 @@ class HazardTracker:
 def synchronize(
     instructions: Sequence[Instruction], config: Config, region_bytes: tuple[int, ...]
 ) -> list[Instruction]:
-    """Add the fewest tokens that order every conflict as the program does.
+    """Add few tokens that order every conflict as the program does.
 
     A unit that waits for instruction i of another also knows all that i had waited for, so a wait is
-    added only for what is not yet known.
+    added only for what is not yet known. A wait for an old instruction is moved to the newest one that must have
+    retired anyway when the waiting one is dispatched; that costs no time, spares the next waits, and keeps tokens
+    from piling up where memory is reused late.
+
+    Raises
+    ------
+    ProgramError
+        If more tokens would be outstanding than :func:`token_limit`.
     """
     tracker = HazardTracker(config, region_bytes)
     known = {unit: list(_NEVER) for unit in Unit}
     clocks: list[Clock] = []
     wait, give = [0] * len(instructions), [0] * len(instructions)
+    of_unit: dict[Unit, list[int]] = {unit: [] for unit in Unit}
     for index, instruction in enumerate(instructions):
         unit = instruction.unit
         needed = tracker.visit(index, unit, footprint(instruction, config))
@@ -77,15 +97,34 @@ def synchronize(
         # The latest instruction first: what it waited for may make the other waits needless.
         for other in sorted(Unit, key=lambda u: -needed[u]):
             if needed[other] > clock[other]:
+                giver = needed[other]
+                if len(of_unit[other]) > unfinished(config, other):
+                    giver = max(giver, of_unit[other][-unfinished(config, other) - 1])
                 wait[index] |= 1 << other
-                give[needed[other]] |= 1 << unit
-                clock[other] = needed[other]
-                for third, seen in enumerate(clocks[needed[other]]):
+                give[giver] |= 1 << unit
+                clock[other] = giver
+                for third, seen in enumerate(clocks[giver]):
                     clock[third] = max(clock[third], seen)
         clocks.append(tuple(clock))
-    return [
+        of_unit[unit].append(index)
+    synchronized = [
         replace(i, values=i.values | {"wait": w, "give": g}) for i, w, g in zip(instructions, wait, give, strict=True)
     ]
+    _check_outstanding(synchronized, config)
+    return synchronized
+
+
+def _check_outstanding(instructions: Sequence[Instruction], config: Config) -> None:
+    outstanding = {(a, b): 0 for a in Unit for b in Unit}
+    for index, i in enumerate(instructions):
+        for other in Unit:
+            outstanding[other, i.unit] -= i.wait >> other & 1
+            outstanding[i.unit, other] += i.give >> other & 1
+            limit = token_limit(config, other)
+            if outstanding[i.unit, other] > limit:
+                raise ProgramError(
+                    f"instruction {index} ({i.opcode.name}): more than {limit} tokens for {other.name} are outstanding"
+                )
 
 
 def check_fields(index: int, i: Instruction) -> None:
@@ -115,6 +154,7 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
     channels: dict[tuple[int, int], deque[int]] = {(a, b): deque() for a in Unit for b in Unit}
     known = {unit: list(_NEVER) for unit in Unit}
     clocks: list[Clock] = []
+    _check_outstanding(instructions, config)
     for index, i in enumerate(instructions):
         check_fields(index, i)
         unit, where = i.unit, f"instruction {index} ({i.opcode.name})"
@@ -146,8 +186,6 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
                 )
             if i.give >> other & 1:
                 channels[unit, other].append(index)
-                if len(channels[unit, other]) > TOKEN_LIMIT:
-                    raise ProgramError(f"{where}: more than {TOKEN_LIMIT} tokens for {other.name} are outstanding")
         clocks.append(tuple(clock))
 
 
