@@ -7,7 +7,7 @@ import pytest
 
 from systolith.compiler.hazards import ProgramError, synchronize, verify
 from systolith.rtl.config import PRESETS, Config
-from systolith.rtl.isa import Instruction, Opcode, Unit
+from systolith.rtl.isa import Function, Instruction, Opcode, Unit
 
 CONFIG = PRESETS["tiny"]
 REGIONS = (4096, 4096)
@@ -99,6 +99,8 @@ def test_random_programs_verify_after_synchronize() -> None:
         (matrix(0, 4, 0, rows=0), "rows must be at least 1, not 0"),
         (vector(0, 0, function=7), r"instruction 0 \(VECTOR\): no function 7"),
         (store(0, memory=1), "only the scratchpad can be stored"),
+        (load(0, blocks=2, stride=3), "writes blocks of 4 rows only 3 apart: they overlap"),
+        (matrix(0, 4, 0, n_tiles=2, acc_stride=2), "writes blocks of 4 rows only 2 apart: they overlap"),
         (load(0, wait=1 << Unit.LOAD), "waits for or gives to its own unit"),
         (load(0, wait=1 << Unit.STORE), "waits for STORE, but no earlier instruction gives it a token"),
     ],
@@ -114,6 +116,36 @@ def test_verify_counts_outstanding_tokens() -> None:
     verify(program[:limit], CONFIG, REGIONS)
     with pytest.raises(ProgramError, match=f"more than {limit} tokens for STORE are outstanding"):
         verify(program, CONFIG, REGIONS)
+
+
+def test_functions_left_out_are_refused() -> None:
+    program = [vector(0, 0, function=Function.GELU)]
+    verify(program, CONFIG, REGIONS)
+    with pytest.raises(ProgramError, match="this configuration leaves out function GELU"):
+        verify(program, replace(CONFIG, gelu=False), REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("start", "values", "refused"),
+    [
+        (16, {"accumulate": 1}, None),
+        (12, {"accumulate": 1}, None),
+        (24, {"accumulate": 1}, None),
+        (17, {}, None),
+        (17, {"accumulate": 1}, r"instruction 1 \(MATRIX\) adds to sums from row 17 .* \(rows 16 to 23\)"),
+        (23, {"accumulate": 1}, "adds to sums from row 23 on, inside the last tile"),
+        (0, {"track_max": 1, "stat_address": 7}, "adds to maxima from row 7 on, inside the last tile"),
+        (0, {"track_max": 1, "stat_address": 7, "max_first": 1}, None),
+    ],
+)
+def test_sums_under_way_are_not_added_to(start: int, values: dict[str, int], refused: str | None) -> None:
+    first = matrix(0, 4, 8, rows=8, n_tiles=2, acc_stride=8, track_max=1, max_first=1)
+    program = [first, matrix(0, 4, start, rows=8, **values)]
+    if refused is None:
+        verify(program, CONFIG, REGIONS)
+    else:
+        with pytest.raises(ProgramError, match=refused):
+            verify(program, CONFIG, REGIONS)
 
 
 def test_configuration_without_room_is_not_mistaken_for_a_race() -> None:

@@ -33,8 +33,9 @@ class MatrixUnit(wiring.Component):
     Three bits of each activation row travel beside the array; the rest is known once for each tile and waits
     in a queue until the tile's first row of sums comes out.
 
-    Consecutive tiles may add to the same accumulator rows in the same order (as the inner loop does), or to
-    rows at least ``MIN_TILE_PERIOD`` apart; a row met again sooner would miss the sum under way.
+    A tile that adds to accumulator rows of the tile before it must start at the same row (as the inner loop does) or
+    before it, so that no row comes again within ``MIN_TILE_PERIOD`` cycles; it would miss the sum under way.
+    The compiler's verifier refuses other programs.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import IN_FLIGHT, TOKEN_BITS, Regions
 from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
+from systolith.rtl.vector.arithmetic import supported
 
-from .footprint import Footprint, footprint, space_rows
+from .footprint import Footprint, Span, accumulator_span, footprint, space_rows, statistics_span
 
 Clock = tuple[int, ...]
 _NEVER: Clock = (-1,) * len(Unit)
@@ -127,8 +128,8 @@ def _check_outstanding(instructions: Sequence[Instruction], config: Config) -> N
                 )
 
 
-def check_fields(index: int, i: Instruction) -> None:
-    """Counts are positive, enumerations known, offsets whole rows: what the decoder and units refuse."""
+def check_fields(index: int, i: Instruction, config: Config) -> None:
+    """Counts are positive, enumerations known, functions built in: what the decoder and units refuse."""
     for name in ("rows", "blocks", "k_tiles", "n_tiles"):
         if any(f.name == name for f in FIELDS[i.opcode]) and getattr(i, name) < 1:
             raise ProgramError(f"instruction {index} ({i.opcode.name}): {name} must be at least 1, not 0")
@@ -137,6 +138,29 @@ def check_fields(index: int, i: Instruction) -> None:
             raise ProgramError(f"instruction {index} ({i.opcode.name}): no {name} {getattr(i, name)}")
     if i.opcode == Opcode.STORE and i.memory != Memory.SCRATCHPAD:
         raise ProgramError(f"instruction {index} (STORE): only the scratchpad can be stored")
+    if i.opcode == Opcode.VECTOR and Function(i.function) not in supported(config):
+        name = Function(i.function).name
+        raise ProgramError(f"instruction {index} (VECTOR): this configuration leaves out function {name}")
+
+
+def check_sums(index: int, i: Instruction, previous: Instruction | None) -> None:
+    """A MATRIX that adds to rows of ``previous``, the last MATRIX before it, adds to each of them late enough.
+
+    Tiles follow each other so that a row comes again no sooner than its sum is written, as long as the next tile
+    starts at the same row or before it; starting inside the last tile it would miss sums under way. Maxima are
+    updated in the same way. (The tiles of one instruction never overlap but where they start at the same row.)
+    """
+    if previous is None:
+        return
+    goes_on = i.track_max and previous.track_max and not i.max_first
+    for name, reads, span in (("sums", i.accumulate, accumulator_span), ("maxima", goes_on, statistics_span)):
+        here, before = span(i), span(previous)
+        last_tile = before.last - (previous.rows - 1)
+        if reads and last_tile < here.start <= before.last:
+            raise ProgramError(
+                f"instruction {index} (MATRIX) adds to {name} from row {here.start} on, inside the last tile of the "
+                f"MATRIX before it (rows {last_tile} to {before.last}): these may still be under way"
+            )
 
 
 def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tuple[int, ...]) -> None:
@@ -155,8 +179,9 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
     known = {unit: list(_NEVER) for unit in Unit}
     clocks: list[Clock] = []
     _check_outstanding(instructions, config)
+    last_matrix: Instruction | None = None
     for index, i in enumerate(instructions):
-        check_fields(index, i)
+        check_fields(index, i, config)
         unit, where = i.unit, f"instruction {index} ({i.opcode.name})"
         if (i.wait | i.give) >> unit & 1:
             raise ProgramError(f"{where} waits for or gives to its own unit")
@@ -169,6 +194,14 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
                     f"{where} reaches row {span.last} of a memory ({_space_name(span.space)}) "
                     f"of {rows.get(span.space, 0)} rows"
                 )
+        for span in used.writes:
+            if _overlaps_itself(span):
+                raise ProgramError(
+                    f"{where} writes blocks of {span.shape[-1]} rows only {span.strides[0]} apart: they overlap"
+                )
+        if i.opcode == Opcode.MATRIX:
+            check_sums(index, i, last_matrix)
+            last_matrix = i
         clock = known[unit]
         for other in Unit:
             if i.wait >> other & 1:
@@ -187,6 +220,10 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
             if i.give >> other & 1:
                 channels[unit, other].append(index)
         clocks.append(tuple(clock))
+
+
+def _overlaps_itself(span: Span) -> bool:
+    return len(span.shape) > 1 and span.shape[0] > 1 and span.strides[0] < span.shape[-1]
 
 
 def _space_name(space: int) -> str:

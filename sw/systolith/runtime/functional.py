@@ -65,7 +65,7 @@ class FunctionalDevice(Device):
         instructions = disassemble(program.tobytes())
         pitch = self.config.row_pitch
         padded = [np.concatenate([r, np.zeros(-len(r) % pitch, np.uint8)]).astype(np.uint8) for r in regions]
-        verify(instructions, self.config, tuple(len(r) for r in padded))
+        verify(instructions, self.config, tuple(len(r) for r in regions))
         dram: list[Array] = [r.view(np.int8).reshape(-1, pitch) for r in padded]
         steps = {
             Opcode.LOAD: lambda i: self._load(i, dram),
