@@ -52,6 +52,15 @@ def test_everything_through_dram_when_nothing_is_resident() -> None:
     check(CRAMPED, tokens=30, hidden=32, heads=2, ffn=96, layers=2)
 
 
+def test_the_fewest_statistics_and_parameter_rows() -> None:
+    # Query blocks of 2, 2 and 1 rows in 4 statistics rows; vector groups of 2 parameter rows.
+    check(
+        dataclasses.replace(TINY, statistics_rows=4, parameter_bytes=64), tokens=5, hidden=16, heads=2, ffn=24, layers=2
+    )
+    with pytest.raises(CapacityError, match=r"head size 32 .* takes 8 parameter rows; parameter_bytes of 64 holds 2"):
+        check(dataclasses.replace(TINY, parameter_bytes=64), tokens=5)
+
+
 def test_observed_tensors_are_the_references() -> None:
     model = load_model("random", tokens=13, hidden=40, heads=2, ffn=70, layers=2)
     config, x = DEFAULT.resized(6, 10), model.prepare()
@@ -90,6 +99,8 @@ def test_refuses_what_does_not_fit() -> None:
         compile_encoder(model.quantized, dataclasses.replace(TINY, gelu=False), 5)
     with pytest.raises(ValueError, match="9000 tokens; random takes 1 to 8191"):
         compile_encoder(model.quantized, TINY, 9000)
+    with pytest.raises(ValueError, match="6 valid tokens of 5"):
+        compile_encoder(model.quantized, TINY, 5, valid=6)
 
 
 @pytest.mark.parametrize("tokens", [16, 128])

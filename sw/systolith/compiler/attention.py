@@ -84,7 +84,7 @@ class AttentionLowering:
         self._project(0)
         previous: Task | None = None
         for index, (head, token, rows) in enumerate(tasks):
-            task = Task(index, head, token, rows, self.e.statistics.take(rows))
+            task = Task(index, head, token, rows, self.e.take_statistics())
             new_head = head > 0 and token == 0
             if new_head:
                 self._project(head)

@@ -30,10 +30,12 @@ def compile_encoder(
     CapacityError
         If a layer does not fit the on-chip memories, or the accelerator lacks a function it needs.
     ValueError
-        If ``tokens`` exceeds the model's maximum.
+        If ``tokens`` exceeds the model's maximum, or ``valid`` is not 1 to ``tokens``.
     """
     if not 1 <= tokens <= encoder.max_tokens:
         raise ValueError(f"{tokens} tokens; {encoder.name} takes 1 to {encoder.max_tokens}")
+    if valid is not None and not 1 <= valid <= tokens:
+        raise ValueError(f"{valid} valid tokens of {tokens}")
     for unit in ("softmax", "gelu", "layernorm"):
         if not getattr(config, unit):
             raise CapacityError(f"an encoder layer needs {unit}, which this configuration leaves out")

@@ -101,6 +101,13 @@ class Emitter:
         self.instructions.append(Instruction(opcode, {k: int(v) for k, v in values.items()}))
         self.operation_of.append(self._current)
 
+    def take_statistics(self) -> int:
+        """The first of the rows for one block's maxima, sums and reciprocals; at most two blocks have theirs at once.
+
+        Always half of the memory, which a block's rows never exceed: runs of one size leave no gaps between them.
+        """
+        return self.statistics.take(self.config.statistics_rows // 2)
+
     def _constant(self, key: tuple[str, int, int, int, int], data: Array) -> int:
         """DRAM offset of constant ``data``, placed at its first use."""
         if key not in self._places:

@@ -62,7 +62,8 @@ class FeedForwardLowering:
         row_of = context_rows(layer.heads, layer.head_size, geometry)
         self.output_weights = pack_weights(f"{index}.output", layer.output.weight, config, row_of)
         self.ffn1_weights = pack_weights(f"{index}.ffn1", layer.ffn1.weight, config)
-        self.group = round_up(_GROUP_TILES, geometry.granule)
+        granule = geometry.granule
+        self.group = min(round_up(_GROUP_TILES, granule), config.parameter_rows // granule * granule)
 
     def lower(self) -> None:
         e, g = self.e, self.g
@@ -85,7 +86,7 @@ class FeedForwardLowering:
                 e.load_tensor(self.x_tensor, token, rows, 0, x_k, x)
             hidden = self.buffers.hidden
             sums = e.accumulator.take(g.outputs(self.layer.hidden)[2] * rows)
-            statistics = e.statistics.take(rows)
+            statistics = e.take_statistics()
             norm = _Norm(self, "output", self.layer.output, self.layer.output_norm, rows, sums, statistics)
             for tiles in norm.groups():
                 e.operation(self.index, "output projection")
@@ -107,7 +108,7 @@ class FeedForwardLowering:
     def _feed_forward(self, token: int, rows: int, hidden: Operand, y: Operand) -> None:
         """Both feed-forward products, chunk by chunk: chunk j + 1 enters GELU while chunk j is contracted."""
         e, g = self.e, self.g
-        statistics = e.statistics.take(rows)
+        statistics = e.take_statistics()
         sums = e.accumulator.take(g.outputs(self.layer.hidden)[2] * rows)
         norm = _Norm(self, "ffn2", self.layer.ffn2, self.layer.ffn2_norm, rows, sums, statistics)
         chunks = blocks_of(self.layer.ffn, e.plan.ffn_tiles * e.config.cols)

@@ -5,9 +5,8 @@ import math
 from dataclasses import dataclass
 
 from systolith.rtl.config import Config
+from systolith.rtl.matrix import MIN_TILE_PERIOD
 
-#: Fewest cycles between tiles (hazard distance of the accumulator).
-_MIN_TILE_CYCLES = 8
 #: Longest weight chunk of one LOAD, in tiles, and the chunks that the weight ring should hold.
 _CHUNK_TILES = 24
 _RING_CHUNKS = 3
@@ -97,7 +96,7 @@ def _splits(tokens: int, most: int) -> list[int]:
 
 
 def _tile_cycles(config: Config, tokens: int, size: int) -> int:
-    least = max(config.rows, _MIN_TILE_CYCLES)
+    least = max(config.rows, MIN_TILE_PERIOD)
     return sum(max(length, least) for _, length in blocks_of(tokens, size))
 
 
@@ -118,10 +117,15 @@ def plan_layer(config: Config, shape: Shape) -> Plan:
     ffn_n = ceil_div(shape.ffn, config.cols)
     ffn_options = sorted({min(round_up(t, g.granule), round_up(ffn_n, g.granule)) for t in (1, 2, 4, 8, 12, 16, 24)})
     acc = config.accumulator_rows
+    if max(h_v, g.granule) > config.parameter_rows:
+        raise CapacityError(
+            f"head size {shape.head_size} on a {config.rows}x{config.cols} array takes {max(h_v, g.granule)} parameter "
+            f"rows; parameter_bytes of {config.parameter_bytes} holds {config.parameter_rows}"
+        )
     best: Plan | None = None
     for x_resident, context_resident in itertools.product((True, False), repeat=2):
         for project, query in itertools.product(_splits(tokens, most), repeat=2):
-            if h_v > config.parameter_rows or 2 * h_v * project > acc or s_v * query + h_v * query > acc:
+            if 2 * h_v * project > acc or s_v * query + h_v * query > acc:
                 continue
             attention_rows = (
                 x_b * (tokens if x_resident else 2 * project)
