@@ -103,7 +103,7 @@ def _model(
     """The model and its int8 input (tokens, hidden)."""
     with err.status(f"loading and quantising {name}"):
         if name == "random":
-            model = load_model(name, layers=layers or 2, seed=seed, hidden=hidden, heads=heads, ffn=ffn, tokens=seq)
+            model = load_model(name, layers=layers, seed=seed, hidden=hidden, heads=heads, ffn=ffn, tokens=seq)
         else:
             model = load_model(name, layers=layers)
         return model, model.prepare(text)
