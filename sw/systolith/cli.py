@@ -93,8 +93,11 @@ def _write(path: Path, text: str) -> None:
     """Write a file so that it appears whole or not at all."""
     _writable(path)
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _model(
@@ -165,6 +168,8 @@ def run(
     _writable(json_file)
     _writable(vcd)
     loaded = None if program is None else Program.load(program, hardware)
+    if loaded is not None:
+        loaded.verify()
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
     with err.status("compiling"):
         compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x))

@@ -1,4 +1,4 @@
-"""The compiler's front door: an integer encoder and a configuration in, a synchronised program out."""
+"""The compiler's front door: an integer encoder and a configuration in, a synchronised, verified program out."""
 
 import numpy as np
 
@@ -45,7 +45,9 @@ def compile_encoder(
     lowering = _Lowering(config, plan, Geometry(shape, config.rows, config.cols), len(encoder.layers), observe)
     for index, layer in enumerate(encoder.layers):
         lowering.layer(index, layer, tokens if valid is None else valid)
-    return lowering.finish()
+    program = lowering.finish()
+    program.verify()
+    return program
 
 
 class _Lowering:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,11 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.rtl.config import Config
+from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 
-from .hazards import ProgramError
+from .hazards import ProgramError, verify
 
 #: What each DRAM region holds.
 CONSTANTS, INPUT, OUTPUT, WORKSPACE, OBSERVED = range(5)
+#: Most bytes of a region: what an instruction's 32-bit offset reaches.
+_REGION_LIMIT = 1 << 32
+#: What reading a file raises that is no program: no archive, no such part, parts of the wrong kind, too large.
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,11 @@ class Program:
     region_bytes : size of each region
     operations, operation_of : the operations, and for each instruction the index of its operation
     tensors : DRAM tensors by name: ``input``, ``layer0`` ..., and, if observed, ``layer0.query`` ...
+
+    Raises
+    ------
+    ProgramError
+        If the parts do not fit each other: an instruction of no operation, a tensor outside its region.
     """
 
     config: Config
@@ -94,15 +108,77 @@ class Program:
     operation_of: npt.NDArray[np.int32]
     tensors: dict[str, Tensor]
 
+    def __post_init__(self) -> None:
+        count, rest = divmod(len(self.image), INSTRUCTION_BYTES)
+        for name, part in (("image", self.image), ("constants", self.constants)):
+            if part.dtype != np.uint8 or part.ndim != 1:
+                raise ProgramError(f"{name} must be bytes, not {part.dtype} of shape {part.shape}")
+        if rest:
+            raise ProgramError(f"image of {len(self.image)} bytes is no multiple of {INSTRUCTION_BYTES}")
+        if len(self.region_bytes) != OBSERVED + 1:
+            raise ProgramError(f"{len(self.region_bytes)} regions; a program has {OBSERVED + 1}")
+        for region, size in enumerate(self.region_bytes):
+            if type(size) is not int or not 0 <= size <= _REGION_LIMIT:
+                raise ProgramError(f"region {region} must be 0 to {_REGION_LIMIT} bytes, not {size!r}")
+        if len(self.constants) != self.region_bytes[CONSTANTS]:
+            raise ProgramError(
+                f"{len(self.constants)} bytes of constants in a region of {self.region_bytes[CONSTANTS]}"
+            )
+        owners = self.operation_of
+        if owners.dtype.kind != "i" or owners.shape != (count,):
+            raise ProgramError(f"operation_of is {owners.dtype} of shape {owners.shape} for {count} instructions")
+        if count and not 0 <= owners.min() <= owners.max() < len(self.operations):
+            raise ProgramError(f"operation_of names operations up to {owners.max()} of {len(self.operations)}")
+        for index, operation in enumerate(self.operations):
+            if type(operation.layer) is not int or type(operation.macs) is not int:
+                raise ProgramError(f"operation {index}: layer {operation.layer!r}, macs {operation.macs!r}")
+        for name, tensor in self.tensors.items():
+            self._check_tensor(name, tensor)
+        place = self._tensor("input")
+        for layer in range(self.layers):
+            output = self._tensor(f"layer{layer}")
+            if (output.tokens, output.groups, output.columns) != (place.tokens, place.groups, place.columns):
+                raise ProgramError(f"tensor layer{layer} is not of the shape of the input")
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise ProgramError(f"there is no tensor {name}")
+        return self.tensors[name]
+
+    def _check_tensor(self, name: str, tensor: Tensor) -> None:
+        sizes = asdict(tensor)
+        for key, value in sizes.items():
+            least = 0 if key in ("region", "offset") else 1
+            if type(value) is not int or value < least:
+                raise ProgramError(f"tensor {name}: {key} must be at least {least}, not {value!r}")
+        if tensor.pitch != self.config.row_pitch or tensor.width > tensor.pitch:
+            raise ProgramError(f"tensor {name} has blocks of {tensor.width} columns in rows of {tensor.pitch} bytes")
+        if tensor.region > OBSERVED or tensor.offset + tensor.size > self.region_bytes[tensor.region]:
+            raise ProgramError(f"tensor {name} ends outside region {tensor.region}")
+
     @property
     def macs(self) -> int:
         return sum(operation.macs for operation in self.operations)
 
+    @property
+    def layers(self) -> int:
+        return 1 + max((operation.layer for operation in self.operations), default=-1)
+
+    def verify(self) -> None:
+        """Prove the instructions free of races, deadlocks and stray addresses (:func:`.hazards.verify`).
+
+        Raises
+        ------
+        ProgramError, InstructionError
+            If they are not.
+        """
+        verify(disassemble(self.image.tobytes()), self.config, self.region_bytes)
+
     def regions(self, x: npt.NDArray[np.int8]) -> list[npt.NDArray[np.uint8]]:
-        """DRAM regions ready to run on input ``x``, int8 (tokens, hidden)."""
+        """DRAM regions ready to run on input ``x``, int8 (tokens, hidden); ``ProgramError`` for another shape."""
         place = self.tensors["input"]
         if x.shape != (place.tokens, place.columns):
-            raise ValueError(f"input of shape {x.shape}; the program takes {(place.tokens, place.columns)}")
+            raise ProgramError(f"input of shape {x.shape}; the program takes {(place.tokens, place.columns)}")
         regions = [np.zeros(size, np.uint8) for size in self.region_bytes]
         regions[CONSTANTS][:] = self.constants
         regions[INPUT][: place.size] = place.pack(x)
@@ -125,12 +201,15 @@ class Program:
             operation_of=self.operation_of,
         )
         temporary = Path(f"{path}.partial")
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(buffer.getvalue())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path, config: Config | None = None) -> "Program":
-        """Read a program file.
+        """Read a program file. Its parts fit each other; what its instructions do, :meth:`verify` proves.
 
         Raises
         ------
@@ -150,7 +229,7 @@ class Program:
                     operation_of=archive["operation_of"],
                     tensors={name: Tensor(**t) for name, t in header["tensors"].items()},
                 )
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise ProgramError(f"{path} is truncated or no Systolith program: {error}") from error
         if config is not None and program.config != config:
             differing = sorted(k for k, v in config.to_dict().items() if program.config.to_dict()[k] != v)

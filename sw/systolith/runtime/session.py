@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from systolith.analysis.profile import OperationCycles, operation_cycles
 from systolith.compiler.compile import OBSERVABLE, compile_encoder
+from systolith.compiler.hazards import ProgramError
 from systolith.compiler.program import OBSERVED, OUTPUT, Program
 from systolith.models.quantized import QuantizedEncoder
 
@@ -83,9 +84,16 @@ def run_encoder(
 
     ``program`` is compiled for the tokens of ``x`` if not given. If a layer differs, the encoder runs again with
     every tensor stored, to find the operation that went wrong first.
+
+    Raises
+    ------
+    ProgramError
+        If ``program`` is for an input of another shape or for another number of layers.
     """
     if program is None:
         program = compile_encoder(encoder, device.config, len(x), valid=valid)
+    if program.layers != len(encoder.layers):
+        raise ProgramError(f"program of {program.layers} layers; {encoder.name} has {len(encoder.layers)}")
     result = device.run(program.image, program.regions(x))
     outputs = [program.tensors[f"layer{i}"].unpack(result.regions[OUTPUT]) for i in range(len(encoder.layers))]
     difference = None
