@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode
+from systolith.rtl.parameters import PLANES, RECORD_DTYPE
 
 from .arena import Arena
 from .plan import Plan, ceil_div
@@ -62,12 +63,12 @@ def pack_columns(
     key: str, config: Config, blocks: int, *, bias: Array | None = None, a: Array | None = None, b: Array | None = None
 ) -> Columns:
     """Pack per-column ``bias`` int32, multiplier ``a`` uint16 and ``b`` int16 for ``blocks`` column blocks."""
-    records = np.zeros(blocks * config.cols, np.dtype([("bias", "<i4"), ("a", "<u2"), ("b", "<i2")]))
-    for name, values in (("bias", bias), ("a", a), ("b", b)):
+    records = np.zeros(blocks * config.cols, RECORD_DTYPE)
+    for name, values in (("bias", bias), ("multiplier_a", a), ("multiplier_b", b)):
         if values is not None:
             records[name][: len(values)] = values
-    planes = np.zeros((blocks, 8, config.row_pitch), np.uint8)
-    planes[..., : config.cols] = records.view(np.uint8).reshape(blocks, config.cols, 8).transpose(0, 2, 1)
+    planes = np.zeros((blocks, PLANES, config.row_pitch), np.uint8)
+    planes[..., : config.cols] = records.view(np.uint8).reshape(blocks, config.cols, PLANES).transpose(0, 2, 1)
     return Columns(key, planes)
 
 
@@ -123,9 +124,9 @@ class Emitter:
             Opcode.LOAD,
             region=CONSTANTS,
             memory=Memory.PARAMETERS,
-            rows=8 * count,
+            rows=PLANES * count,
             blocks=1,
-            address=8 * row,
+            address=PLANES * row,
             offset=offset,
         )
         return row

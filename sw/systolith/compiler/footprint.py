@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode
+from systolith.rtl.parameters import PLANES
 
 
 class Space(IntEnum):
@@ -104,7 +105,7 @@ def footprint(i: Instruction, config: Config) -> Footprint:
     if i.opcode == Opcode.MATRIX:
         writes = (accumulator, statistics_span(i)) if i.track_max else (accumulator,)
         return Footprint((activation_span(i), weight_span(i, config)), writes)
-    parameters = Span(Space.PARAMETERS, 8 * i.param_address, (8 * i.blocks,), (1,))
+    parameters = Span(Space.PARAMETERS, PLANES * i.param_address, (PLANES * i.blocks,), (1,))
     if i.function == Function.EXPONENT:
         return Footprint((accumulator, statistics_span(i)), (result_span(i, config),))
     private = (statistics_span(i),) if i.function in (Function.CONTEXT, Function.RESIDUAL, Function.LAYERNORM) else ()
@@ -118,7 +119,7 @@ def space_rows(config: Config, region_bytes: tuple[int, ...]) -> dict[int, int]:
     rows = {
         int(Space.SCRATCHPAD): config.scratchpad_rows,
         int(Space.ACCUMULATOR): config.accumulator_rows,
-        int(Space.PARAMETERS): 8 * config.parameter_rows,
+        int(Space.PARAMETERS): PLANES * config.parameter_rows,
         int(Space.STATISTICS): config.statistics_rows,
     }
     rows |= {Space.DRAM + r: size // config.row_pitch for r, size in enumerate(region_bytes)}

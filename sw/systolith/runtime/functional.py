@@ -23,6 +23,7 @@ from systolith.compiler.hazards import verify
 from systolith.numerics import integer
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode, disassemble
+from systolith.rtl.parameters import PLANES, Parameters
 
 from .device import Device, RunResult
 
@@ -47,7 +48,7 @@ class FunctionalDevice(Device):
         c = config
         self.scratchpad = random.integers(low, high, (c.scratchpad_rows, c.row_bytes)).astype(np.int8)
         self.accumulator = random.integers(low, high, (c.accumulator_rows, c.cols)).astype(np.int32)
-        self.planes = random.integers(low, high, (8 * c.parameter_rows, c.cols)).astype(np.uint8)
+        self.planes = random.integers(low, high, (PLANES * c.parameter_rows, c.cols)).astype(np.uint8)
         self.maximum = random.integers(low, high, c.statistics_rows).astype(np.int32)
         self.total = np.zeros(c.statistics_rows, np.int64)
         self.squares = np.zeros(c.statistics_rows, np.int64)
@@ -118,13 +119,9 @@ class FunctionalDevice(Device):
             self.maximum[rows_slice] = highest if i.max_first else np.maximum(highest, self.maximum[rows_slice])
 
     def _parameters(self, i: Instruction) -> tuple[Array, Array, Array]:
-        planes = self.planes[8 * i.param_address : 8 * (i.param_address + i.blocks)]
-        records = np.ascontiguousarray(planes.reshape(i.blocks, 8, -1).transpose(0, 2, 1)).reshape(-1, 8)
-        return (
-            records[:, :4].copy().view("<i4")[:, 0],
-            records[:, 4:6].copy().view("<u2")[:, 0],
-            records[:, 6:].copy().view("<i2")[:, 0],
-        )
+        planes = self.planes[PLANES * i.param_address : PLANES * (i.param_address + i.blocks)]
+        records = Parameters.model(planes.reshape(i.blocks, PLANES, -1)).ravel()
+        return records["bias"], records["multiplier_a"], records["multiplier_b"]
 
     def _vector(self, i: Instruction) -> None:
         cols = self.config.cols
