@@ -57,3 +57,10 @@ def test_refuses_unknown_names(tmp_path: Path) -> None:
 def test_derived_sizes() -> None:
     config = Config().resized(6, 10)
     assert (config.row_bytes, config.row_pitch, config.lanes, config.psum_width) == (10, 16, 2, 19)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 128), (128, 2), (97, 97), (128, 128)])
+def test_any_size_has_memories_to_work_with(size: tuple[int, int]) -> None:
+    config = Config().resized(*size)
+    assert config.scratchpad_bytes >= Config().scratchpad_bytes or config.scratchpad_rows == 1 << 16
+    assert config.accumulator_rows >= 2048

@@ -182,18 +182,25 @@ class Config:
         return cls(**table)
 
     def resized(self, rows: int, cols: int) -> "Config":
-        """This configuration with another array size, as many lanes as that allows, and memories no larger than
-        its rows can be addressed."""
+        """This configuration with another array size and as many lanes as that allows.
+
+        The memories keep their bytes for a smaller array, as far as instructions can address the rows, and their
+        rows for a larger one.
+        """
         _bounded("rows", rows, 2, 128)
         _bounded("cols", cols, 2, 128)
+
+        def fitted(size: int, held: int, row_bytes: int, addressable: int) -> int:
+            return min(max(size, held * row_bytes), addressable * row_bytes)
+
         return dataclasses.replace(
             self,
             rows=rows,
             cols=cols,
             lanes=math.gcd(rows, cols),
-            scratchpad_bytes=min(self.scratchpad_bytes, _ADDRESSABLE_ROWS * max(rows, cols)),
-            accumulator_bytes=min(self.accumulator_bytes, _ADDRESSABLE_ROWS * 4 * cols),
-            parameter_bytes=min(self.parameter_bytes, _ADDRESSABLE_PARAMETERS * 8 * cols),
+            scratchpad_bytes=fitted(self.scratchpad_bytes, self.scratchpad_rows, max(rows, cols), _ADDRESSABLE_ROWS),
+            accumulator_bytes=fitted(self.accumulator_bytes, self.accumulator_rows, 4 * cols, _ADDRESSABLE_ROWS),
+            parameter_bytes=fitted(self.parameter_bytes, self.parameter_rows, 8 * cols, _ADDRESSABLE_PARAMETERS),
         )
 
 
