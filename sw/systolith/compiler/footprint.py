@@ -37,10 +37,14 @@ class Span:
         return self.start + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
 
     def view(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The span's elements of a per-row array, without a copy; shape is the span's, plus the row's."""
+        """The span's elements of a contiguous per-row array, without a copy; shape is the span's, plus the row's."""
         step = rows.strides[0]
-        return np.lib.stride_tricks.as_strided(
-            rows[self.start :], self.shape + rows.shape[1:], tuple(s * step for s in self.strides) + rows.strides[1:]
+        return np.ndarray(
+            self.shape + rows.shape[1:],
+            rows.dtype,
+            rows,
+            self.start * step,
+            tuple(s * step for s in self.strides) + rows.strides[1:],
         )
 
 

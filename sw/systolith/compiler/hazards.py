@@ -116,16 +116,21 @@ def synchronize(
 
 
 def _check_outstanding(instructions: Sequence[Instruction], config: Config) -> None:
+    """Refuse a program with more tokens given and not yet taken than :func:`token_limit`."""
     outstanding = {(a, b): 0 for a in Unit for b in Unit}
     for index, i in enumerate(instructions):
+        wait, give, unit = i.wait, i.give, i.unit
         for other in Unit:
-            outstanding[other, i.unit] -= i.wait >> other & 1
-            outstanding[i.unit, other] += i.give >> other & 1
-            limit = token_limit(config, other)
-            if outstanding[i.unit, other] > limit:
-                raise ProgramError(
-                    f"instruction {index} ({i.opcode.name}): more than {limit} tokens for {other.name} are outstanding"
-                )
+            if wait >> other & 1:
+                outstanding[other, unit] -= 1
+            if give >> other & 1:
+                outstanding[unit, other] += 1
+                limit = token_limit(config, other)
+                if outstanding[unit, other] > limit:
+                    raise ProgramError(
+                        f"instruction {index} ({i.opcode.name}): "
+                        f"more than {limit} tokens for {other.name} are outstanding"
+                    )
 
 
 def check_fields(index: int, i: Instruction, config: Config) -> None:
