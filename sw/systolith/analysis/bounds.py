@@ -1,0 +1,115 @@
+"""The fewest cycles that any schedule of a workload could take: the roofline of Williams et al. 2009, as a time.
+
+A bound is the larger of two (Kim et al., arXiv 2302.14017, section 2.3, count the same operations and bytes):
+
+- compute: multiply-accumulates / (rows x cols), what the array does in a cycle;
+- memory: bytes that must move / bytes a cycle. Every weight, parameter, input and output byte moves once, unpadded;
+  what a program moves beyond that is its own fault.
+"""
+
+from dataclasses import dataclass
+
+from systolith.rtl.config import Config
+
+#: Bytes of one column's vector parameters (bias, two multipliers).
+_PARAMETER_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Product:
+    """``count`` matrix products (rows, depth) x (depth, columns); ``constant`` if the second factor is weights."""
+
+    rows: int
+    depth: int
+    columns: int
+    count: int = 1
+    constant: bool = True
+
+    @property
+    def macs(self) -> int:
+        return self.count * self.rows * self.depth * self.columns
+
+    def padded_cycles(self, config: Config) -> int:
+        """Cycles of the array with depth and columns padded to whole tiles."""
+        return self.count * self.rows * -(-self.depth // config.rows) * -(-self.columns // config.cols)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a workload must do whatever the schedule: its products, and the bytes of DRAM read and written."""
+
+    products: tuple[Product, ...]
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def macs(self) -> int:
+        return sum(p.macs for p in self.products)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Cycles at the least. ``padded`` is ``compute`` with every product padded to whole tiles of the array."""
+
+    compute: float
+    memory: float
+    padded: float
+
+    @property
+    def cycles(self) -> float:
+        return max(self.compute, self.memory)
+
+    @property
+    def limit(self) -> str:
+        return "compute" if self.compute >= self.memory else "memory"
+
+
+def bound(work: Work, config: Config, bandwidth: int = 0) -> Bound:
+    """The bound of ``work``; ``bandwidth`` is bytes a cycle shared by both directions, 0 a beat a cycle each way."""
+    one_way = max(work.read_bytes, work.written_bytes) / config.bus_bytes
+    both_ways = (work.read_bytes + work.written_bytes) / bandwidth if bandwidth else 0.0
+    return Bound(
+        compute=work.macs / (config.rows * config.cols),
+        memory=max(one_way, both_ways),
+        padded=max(sum(p.padded_cycles(config) for p in work.products), one_way, both_ways),
+    )
+
+
+def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int) -> Work:
+    """A stack of encoder layers: weights and parameters once, the first layer's input and the last one's output.
+
+    A head's columns are a product of their own, as its scores contract them alone; so they are padded each.
+    """
+    size = hidden // heads
+    products = (
+        Product(tokens, hidden, size, 3 * layers * heads),
+        Product(tokens, size, tokens, layers * heads, constant=False),
+        Product(tokens, tokens, size, layers * heads, constant=False),
+        Product(tokens, size, hidden, layers * heads),
+        Product(tokens, hidden, ffn, layers),
+        Product(tokens, ffn, hidden, layers),
+    )
+    # Parameter rows: the projections', the context's, the FFN's, and two for each residual and LayerNorm.
+    parameters = _PARAMETER_BYTES * layers * (3 * hidden + hidden + ffn + 4 * hidden)
+    return Work(products, _weights(products) + parameters + tokens * hidden, tokens * hidden)
+
+
+def gemm_work(rows: int, depth: int, columns: int) -> Work:
+    """One product with weights, requantised to int8."""
+    products = (Product(rows, depth, columns),)
+    return Work(products, _weights(products) + _PARAMETER_BYTES * columns + rows * depth, rows * columns)
+
+
+def attention_work(heads: int, size: int, tokens: int) -> Work:
+    """softmax(Q K') V of all heads; Q, K and V are read, the context is written."""
+    products = (
+        Product(tokens, size, tokens, heads, constant=False),
+        Product(tokens, tokens, size, heads, constant=False),
+    )
+    columns = heads * size
+    return Work(products, 3 * tokens * columns + _PARAMETER_BYTES * columns, tokens * columns)
+
+
+def _weights(products: tuple[Product, ...]) -> int:
+    """Bytes of the constant factors, int8."""
+    return sum(p.count * p.depth * p.columns for p in products if p.constant)
