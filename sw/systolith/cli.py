@@ -342,7 +342,7 @@ def bench(
         raise UsageError(f"unknown suite {unknown[0]!r}; the suites are {', '.join(SUITES)}")
     _writable(json_file)
     with err.status("starting") as status:
-        record = run_suites(suite or SUITES, latency, bandwidth, out, status.update)
+        record = run_suites(suite or SUITES, latency, bandwidth, out, status.update, err.print)
     if json_file is not None:
         _write(json_file, json.dumps(record, indent=2) + "\n")
     if not record["bit_exact"]:

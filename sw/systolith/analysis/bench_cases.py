@@ -46,7 +46,8 @@ class Target:
 class Case:
     """One row of the benchmark at each memory timing.
 
-    ``target`` holds at latencies up to 100 and full bandwidth; ``slow_target`` beyond. ``elsewhere`` is in cycles.
+    ``target`` holds at latencies up to 100 and full bandwidth; ``slow_target`` beyond. ``elsewhere`` is in cycles,
+    at the default timing.
     """
 
     suite: str

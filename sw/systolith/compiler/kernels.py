@@ -125,6 +125,8 @@ def compile_gemm(config: Config, projection: Projection, tokens: int) -> Program
     resident = (places * blocks_in + 2 * staged) * rows <= half * 3 // 2
     piece = k if resident else max(1, (half - 2 * staged * rows) // (2 * rows))
     held = (places * blocks_in if resident else 2 * piece) * rows
+    # Where each group loads x again, one tile's product takes no longer than that load.
+    least = g.granule if resident else max(g.granule, group // 2 // g.granule * g.granule)
     kernel = Kernel(config, tokens, config.scratchpad_rows - held - 2 * staged * rows)
     e = kernel.e
     x_tensor = kernel.tensor("input", INPUT, 1, inputs, config.rows)
@@ -138,7 +140,7 @@ def compile_gemm(config: Config, projection: Projection, tokens: int) -> Program
     turn = 0
     for block, (token, count) in enumerate(blocks_of(tokens, rows)):
         place = block % places * blocks_in * rows
-        for number, tiles in enumerate(_groups(v, group, g.granule)):
+        for number, tiles in enumerate(_groups(v, group, least)):
             sums = e.accumulator.take(len(tiles) * count)
             row = e.load_columns(columns, tiles.start, len(tiles))
             fresh = number == 0 or not resident
@@ -165,12 +167,12 @@ def compile_gemm(config: Config, projection: Projection, tokens: int) -> Program
     return kernel.finish()
 
 
-def _groups(tiles: int, size: int, granule: int) -> list[range]:
-    """Output tiles in groups of ``size``; the last group's are halved again and again, as nothing hides its end."""
+def _groups(tiles: int, size: int, least: int) -> list[range]:
+    """Output tiles in groups of ``size``; the last group is halved down to ``least``, as nothing hides its end."""
     groups = [range(a, a + b) for a, b in blocks_of(tiles, size)]
-    while len(groups[-1]) > granule:
+    while len(groups[-1]) > least:
         last = groups.pop()
-        middle = last.start + max(granule, len(last) // 2 // granule * granule)
+        middle = last.start + max(least, len(last) // 2 // least * least)
         groups += [range(last.start, middle), range(middle, last.stop)]
     return groups
 
