@@ -3,8 +3,13 @@
 import pytest
 
 from systolith.analysis.causes import CAUSES, causes
+from systolith.rtl.csr_map import ARRAY_CAUSES
 
 COUNTERS = {name: i + 1 for i, (name, _) in enumerate(CAUSES)} | {"cycles": 45, "load_busy": 7}
+
+
+def test_the_causes_are_those_of_the_hardware():
+    assert [name for name, _ in CAUSES] == [name for name, _ in ARRAY_CAUSES]
 
 
 def test_every_cause_has_its_cycles_in_order():

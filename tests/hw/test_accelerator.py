@@ -5,6 +5,7 @@ from collections import deque
 import numpy as np
 from amaranth.sim import Simulator
 
+from systolith.analysis.causes import causes
 from systolith.numerics import integer
 from systolith.rtl.accelerator import Accelerator
 from systolith.rtl.config import PRESETS
@@ -236,7 +237,7 @@ def test_programs_run_from_dram_to_dram_and_are_counted():
             await check_product(host, memory, seed)
             counters = {name: await host.read(f"{name.upper()}_LO") for name, _ in COUNTERS}
             assert counters["instructions"] == 6
-            assert counters["matrix_rows"] == 4 * TOKENS
+            assert counters["array_busy"] == 4 * TOKENS
             assert counters["vector_beats"] == 2 * TOKENS
             assert counters["read_beats"] == (6 * 32 + 64 + 64 + 64) // 8
             assert counters["write_beats"] == TOKENS * OUTPUTS // 8
@@ -244,6 +245,40 @@ def test_programs_run_from_dram_to_dram_and_are_counted():
                 assert 0 < counters[f"{unit.name.lower()}_busy"] < counters["cycles"]
             assert counters["store_token_wait"] > counters["matrix_token_wait"] > 0
             assert counters["load_token_wait"] == 0
+
+    simulate(scenario)
+
+
+def test_every_cycle_has_one_cause():
+    good = Product(0).program()
+    again = {"rows": TOKENS, "k_tiles": 1, "n_tiles": 1, "a_address": 32, "acc_address": 16}
+    # The array waits for data, streams, waits for the vector unit and then for the store.
+    program = [
+        *good[:4],
+        instruction(Opcode.VECTOR, **good[4].values | {"give": STORE | MATRIX}),
+        instruction(Opcode.STORE, **good[5].values | {"give": MATRIX}),
+        instruction(Opcode.MATRIX, wait=VECTOR, **again),
+        instruction(Opcode.MATRIX, wait=STORE, **again),
+    ]
+
+    async def run(host, memory, program):
+        Product(0).store_in(memory)
+        assert await host.run(memory, program) == 0b010
+        counters = {name: await host.read(f"{name.upper()}_LO") for name, _ in COUNTERS}
+        assert sum(causes(counters).values()) == counters["cycles"]
+        return counters
+
+    async def scenario(host, memory):
+        await host.prepare()
+        counters = await run(host, memory, program)
+        assert counters["array_busy"] == 6 * TOKENS
+        for cause in ("weight_wait", "fill", "wait_load", "wait_vector", "wait_store", "wait_instruction", "drain"):
+            assert counters[f"array_{cause}"] > 0, cause
+        waits = sum(counters[f"array_wait_{unit}"] for unit in ("load", "vector", "store"))
+        # The other waits for tokens passed while the array had rows left.
+        assert 0 < waits <= counters["matrix_token_wait"]
+        without = await run(host, memory, good[:3])
+        assert without["array_drain"] == without["cycles"]
 
     simulate(scenario)
 

@@ -89,7 +89,6 @@ def test_retirements_in_every_cycle_are_kept_while_tokens_do_not_fit():
 
     async def testbench(ctx):
         control = dut.control
-        ctx.set(dut.tokens.ready, 1)
         ctx.set(control.instruction.ready, 1)
         issued = 0
         for index in range(IN_FLIGHT + 3):

@@ -11,7 +11,7 @@ from systolith.rtl.array import SystolicArray
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.interfaces import READ_LATENCY, Fault
 from systolith.rtl.isa import Instruction, Opcode
-from systolith.rtl.matrix import MIN_TILE_PERIOD, MatrixUnit
+from systolith.rtl.matrix import ACTIVATION_AHEAD, MIN_TILE_PERIOD, MatrixUnit
 
 #: Cycles from the last row of an instruction to its ``retired``, as an accumulator would take.
 RETIRE_DELAY = 5
@@ -60,18 +60,30 @@ class Memories:
 
 
 class Bench:
-    """Runs instructions on the unit; collects the cycles of streamed rows, retirements, and the fault."""
+    """Runs instructions on the unit; collects the cycles of streamed rows, retirements, and the fault.
 
-    def __init__(self, config: Config, instructions: list[Instruction], *, stall: float = 0.0, seed: int = 0) -> None:
+    Reads are refused with probability ``stall``, those of activations also in the cycles ``refused``.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        instructions: list[Instruction],
+        *,
+        stall: float = 0.0,
+        seed: int = 0,
+        refused: range = range(0),
+    ) -> None:
         self.memories = Memories(config, seed)
         self.instructions = instructions
         self.stall = stall
+        self.refused = refused
         self.rng = np.random.default_rng(seed)
         self.streamed: list[int] = []
         self.accepted: list[int] = []
         self.retired: list[int] = []
         self.fault: tuple[int, Fault] | None = None
-        self.weight_waits = self.bank_waits = self.rows_out = 0
+        self.weight_waits = self.bank_waits = self.rows_out = self.rows_left = 0
         self._dut = MatrixUnit(config)
         self.array_latency = self._dut.array.latency
         self._written: dict[int, int] = {}
@@ -96,6 +108,7 @@ class Bench:
                 row = self.rng.integers(-128, 128, 4) if address is None else self.memories.scratchpad[address]
                 ctx.set(port.data, np.resize(row, dut.config.row_bytes).tolist())
                 ready = self.rng.random() >= self.stall
+                ready &= port is not dut.activations or cycle not in self.refused
                 ctx.set(port.request.ready, ready)
                 asked = ready and ctx.get(port.request.valid)
                 pipeline.append(ctx.get(port.request.payload) if asked else None)
@@ -120,6 +133,9 @@ class Bench:
         dut, out = self._dut, self._dut.accumulator
         self.weight_waits += ctx.get(dut.weight_wait)
         self.bank_waits += ctx.get(dut.bank_wait)
+        self.rows_left += ctx.get(dut.rows_left)
+        causes = [ctx.get(cause) for cause in (dut.row_streamed, dut.bank_wait, dut.weight_wait)]
+        assert sum(causes) <= ctx.get(dut.rows_left)
         if ctx.get(dut.row_streamed):
             self.streamed.append(cycle)
         if code := ctx.get(dut.control.fault):
@@ -194,6 +210,16 @@ def test_no_bubble_within_or_between_instructions(size, transpose):
     assert fill == 2 + 4 + period
     assert bench.retired[-1] - bench.accepted[0] == fill + rows - 1 + bench.array_latency + RETIRE_DELAY
     assert bench.weight_waits == fill - (2 + 4)
+    assert bench.rows_left == bench.streamed[-1] - bench.accepted[0]
+
+
+def test_every_bubble_of_a_busy_bank_counts_as_its_wait():
+    refused = range(60, 73)
+    bench = Bench(PRESETS["tiny"], [matrix(rows=100)], refused=refused).run()
+    bubbles = bench.streamed[-1] - bench.streamed[0] + 1 - len(bench.streamed)
+    assert bench.bank_waits == bubbles > 0
+    # The rows ahead hide what the credit's round trip of 5 cycles leaves of them.
+    assert bubbles == len(refused) - (ACTIVATION_AHEAD - 5)
 
 
 def test_short_tiles_follow_at_the_minimum_period():

@@ -24,18 +24,18 @@ def test_waits_for_a_token_from_each_named_unit():
         load, matrix, vector = (dut.units[unit] for unit in (Unit.LOAD, Unit.MATRIX, Unit.VECTOR))
         ctx.set(matrix.wait, 1 << Unit.LOAD | 1 << Unit.VECTOR)
         for giver in (load, vector):
-            assert not ctx.get(matrix.ready)
+            assert ctx.get(matrix.missing) & 1 << (Unit.LOAD if giver is load else Unit.VECTOR)
             ctx.set(giver.give, 1 << Unit.MATRIX)
             ctx.set(giver.put, 1)
             await ctx.tick()
             ctx.set(giver.put, 0)
-        assert ctx.get(matrix.ready)
+        assert ctx.get(matrix.missing) == 0
         ctx.set(matrix.take, 1)
         await ctx.tick()
         ctx.set(matrix.take, 0)
-        assert not ctx.get(matrix.ready)
+        assert ctx.get(matrix.missing) == 1 << Unit.LOAD | 1 << Unit.VECTOR
         ctx.set(matrix.wait, 0)
-        assert ctx.get(matrix.ready)
+        assert ctx.get(matrix.missing) == 0
 
     run(dut, testbench)
 
@@ -57,11 +57,11 @@ def test_a_full_counter_refuses_another_token():
         ctx.set(load.give, 1 << Unit.STORE | 1 << Unit.MATRIX)
         ctx.set(store.wait, 1 << Unit.LOAD)
         for _ in range(CAPACITY):
-            assert ctx.get(store.ready)
+            assert ctx.get(store.missing) == 0
             ctx.set(store.take, 1)
             await ctx.tick()
             assert ctx.get(load.fits)
-        assert not ctx.get(store.ready)
+        assert ctx.get(store.missing) == 1 << Unit.LOAD
 
     run(dut, testbench)
 
@@ -79,9 +79,9 @@ def test_counts_like_twelve_integers():
                 wait, give = (rng.randrange(16) & ~(1 << unit) for _ in range(2))
                 ctx.set(port.wait, wait)
                 ctx.set(port.give, give)
-                ready = all(counts[giver, unit] for giver in Unit if wait >> giver & 1)
-                assert ctx.get(port.ready) == ready
-                take, put = ready and rng.random() < 0.7, rng.random() < 0.5
+                missing = sum(1 << giver for giver in Unit if wait >> giver & 1 and not counts[giver, unit])
+                assert ctx.get(port.missing) == missing
+                take, put = not missing and rng.random() < 0.7, rng.random() < 0.5
                 ctx.set(port.take, take)
                 ctx.set(port.put, put)
                 changes += [((giver, unit), -1) for giver in Unit if take and wait >> giver & 1]

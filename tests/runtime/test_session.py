@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from systolith.analysis.causes import causes
 from systolith.compiler.program import CONSTANTS
 from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
@@ -37,6 +38,7 @@ def test_rtl_equals_the_reference_on_regular_and_random_bus_timing(
     assert outcome.cycles > outcome.bound_cycles
     assert sum(o.cycles for o in outcome.operations) == outcome.cycles
     assert outcome.result.counters["instructions"] == len(outcome.program.operation_of)
+    assert sum(causes(outcome.result.counters).values()) == outcome.cycles
 
 
 class Corrupting(Device):

@@ -123,7 +123,8 @@ class Core(wiring.Component):
         # Dispatched counts from the core's reset, so nothing is finished before the fetch has begun.
         m.d.sync += self.finished.eq((dispatch.dispatched == self.program_length) & ~dispatch.pending & self.idle)
         self._report_faults(m, dispatch, fetch, units)
-        self._report_events(m, dispatch, matrix, vector)
+        self._report_events(m, dispatch, vector)
+        self._report_cause(m, dispatch, matrix)
         return m
 
     def _connect_memories(
@@ -164,20 +165,38 @@ class Core(wiring.Component):
         for source, code in enumerate((fetch.fault, dispatch.fault), start=UNITS):
             m.d.comb += [self.faults[source].code.eq(code), self.faults[source].index.eq(next_index)]
 
-    def _report_events(self, m: Module, dispatch: Dispatch, matrix: MatrixUnit, vector: VectorUnit) -> None:
+    def _report_events(self, m: Module, dispatch: Dispatch, vector: VectorUnit) -> None:
         events = self.events
         for unit in Unit:
             name = unit.name.lower()
             m.d.comb += [
                 events[f"{name}_busy"].eq(dispatch.busy[unit]),
-                events[f"{name}_token_wait"].eq(dispatch.waiting[unit]),
+                events[f"{name}_token_wait"].eq(dispatch.waiting[unit].any()),
             ]
         m.d.comb += [
             events.instructions.eq(sum(dispatch.retired)),
-            events.matrix_rows.eq(matrix.row_streamed),
-            events.matrix_weight_wait.eq(matrix.weight_wait),
-            events.matrix_bank_wait.eq(matrix.bank_wait),
             events.vector_beats.eq(vector.beat),
             events.read_beats.eq(self.bus.rvalid & self.bus.rready),
             events.write_beats.eq(self.bus.wvalid & self.bus.wready),
         ]
+
+    def _report_cause(self, m: Module, dispatch: Dispatch, matrix: MatrixUnit) -> None:
+        """Exactly one of ``csr_map.ARRAY_CAUSES`` in every cycle; :class:`Counters` tells wait from drain."""
+        queued = dispatch.queued[Unit.MATRIX]
+        waiting = dispatch.waiting[Unit.MATRIX]
+        conditions = {
+            "array_busy": matrix.row_streamed,
+            "array_bank_wait": matrix.bank_wait,
+            "array_weight_wait": matrix.weight_wait,
+            # Handed over before, in this cycle, or as soon as a slot is free.
+            "array_fill": matrix.rows_left | (queued & ~waiting.any()),
+            "array_wait_load": waiting[Unit.LOAD],
+            "array_wait_vector": waiting[Unit.VECTOR],
+            "array_wait_store": waiting[Unit.STORE],
+            "array_drain": ~queued,
+        }
+        cause = Signal(len(conditions))
+        for i, condition in enumerate(conditions.values()):
+            with m.Elif(condition) if i else m.If(condition):
+                m.d.comb += cause[i].eq(1)
+        m.d.comb += [self.events[name].eq(cause[i]) for i, name in enumerate(conditions)]

@@ -12,14 +12,22 @@ from .tokens import UNITS
 #: Bits of the per-cycle increment of ``instructions``: up to one retirement for each unit.
 _INCREMENT_BITS = UNITS.bit_length()
 
+#: The counter that has no event: what it gets was counted as the other one before.
+_WAIT, _DRAIN = "array_wait_instruction", "array_drain"
+
 #: The increment of each counter in this cycle.
-EVENTS = data.StructLayout({name: unsigned(_INCREMENT_BITS if name == "instructions" else 1) for name, _ in COUNTERS})
+EVENTS = data.StructLayout(
+    {name: unsigned(_INCREMENT_BITS if name == "instructions" else 1) for name, _ in COUNTERS if name != _WAIT}
+)
 #: The value of each counter.
 VALUES = data.StructLayout({name: unsigned(64) for name, _ in COUNTERS})
 
 
 class Counters(wiring.Component):
     """Adds ``events`` to ``values`` while ``enable``; a value is up to date :attr:`latency` cycles later.
+
+    Whether the array waits for another instruction or has had its last one is only known afterwards. So cycles without
+    one count as ``array_drain``, and with the next instruction all of them move to ``array_wait_instruction``.
 
     Members
     -------
@@ -42,7 +50,7 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for name, _ in COUNTERS:
+        for name in EVENTS.members:
             # The increment is registered: it comes from anywhere in the core, and the adder is long.
             increment = Signal(EVENTS[name].shape, name=f"{name}_increment")
             m.d.sync += increment.eq(0)
@@ -52,4 +60,14 @@ class Counters(wiring.Component):
                 m.d.sync += self.values[name].eq(0)
             with m.Else():
                 m.d.sync += self.values[name].eq(self.values[name] + increment)
+        wait, drain = self.values[_WAIT], self.values[_DRAIN]
+        drained = Signal()
+        resumed = Signal()
+        m.d.sync += resumed.eq(0)
+        with m.If(self.enable):
+            m.d.sync += [drained.eq(self.events[_DRAIN]), resumed.eq(drained & ~self.events[_DRAIN])]
+        with m.If(self.clear):
+            m.d.sync += [wait.eq(0), drained.eq(0)]
+        with m.Elif(resumed):
+            m.d.sync += [wait.eq(wait + drain), drain.eq(0)]
         return m

@@ -20,6 +20,19 @@ class Register:
     doc: str
 
 
+#: What the array did in each cycle of a program: the first of these that applies, so that they add up to ``cycles``.
+ARRAY_CAUSES: tuple[tuple[str, str], ...] = (
+    ("array_busy", "Cycles in which an activation row entered the array. This and the next eight add up to `CYCLES`."),
+    ("array_bank_wait", "Other cycles without an activation row because its read had waited for a scratchpad bank."),
+    ("array_weight_wait", "Other cycles in which the first row of a tile waited for the tile's weights to shift in."),
+    ("array_fill", "Other cycles in which a MATRIX was handed over and not all of its rows had entered the array."),
+    ("array_wait_load", "Other cycles in which the next MATRIX waited for a token from LOAD."),
+    ("array_wait_vector", "Other cycles in which it waited for a token from VECTOR."),
+    ("array_wait_store", "Other cycles in which it waited for a token from STORE."),
+    ("array_wait_instruction", "Other cycles in which no MATRIX was queued, before the last one was."),
+    ("array_drain", "Other cycles in which no MATRIX was queued, after the last one."),
+)
+
 #: Counters of 64 bits each (LO then HI), cleared when a program starts.
 COUNTERS: tuple[tuple[str, str], ...] = (
     ("cycles", "Cycles from the start of the program to its end."),
@@ -32,9 +45,7 @@ COUNTERS: tuple[tuple[str, str], ...] = (
     ("matrix_token_wait", "The same for MATRIX."),
     ("vector_token_wait", "The same for VECTOR."),
     ("store_token_wait", "The same for STORE."),
-    ("matrix_rows", "Activation rows streamed into the array."),
-    ("matrix_weight_wait", "Cycles that activations waited for their weight tile."),
-    ("matrix_bank_wait", "Cycles that an activation read waited for a scratchpad bank."),
+    *ARRAY_CAUSES,
     ("vector_beats", "Beats of lanes processed by the vector unit."),
     ("read_beats", "AXI data beats read, fetch included."),
     ("write_beats", "AXI data beats written."),

@@ -39,7 +39,8 @@ class UnitQueue(wiring.Component):
     retired, retired_index : an instruction retired in this cycle.
     pending : something is queued or in flight (not retired).
     busy : something is in flight (not retired).
-    waiting : the head of the queue waits for a token.
+    queued : an instruction is at the head of the queue.
+    waiting : the units for whose tokens it waits.
     oldest : index of the oldest instruction in flight, else of the head of the queue.
     """
 
@@ -53,6 +54,7 @@ class UnitQueue(wiring.Component):
     retired_index: Signal
     pending: Signal
     busy: Signal
+    queued: Signal
     waiting: Signal
     oldest: Signal
 
@@ -65,7 +67,7 @@ class UnitQueue(wiring.Component):
             "halt": In(1),
             "issued": Out(1), "issued_index": Out(INDEX_BITS),
             "retired": Out(1), "retired_index": Out(INDEX_BITS),
-            "pending": Out(1), "busy": Out(1), "waiting": Out(1), "oldest": Out(INDEX_BITS),
+            "pending": Out(1), "busy": Out(1), "queued": Out(1), "waiting": Out(UNITS), "oldest": Out(INDEX_BITS),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -98,7 +100,7 @@ class UnitQueue(wiring.Component):
             valid.eq(queue.r_rdy & free & ~self.halt),
             self.tokens.wait.eq(header.wait),
             self.control.instruction.payload.eq(entry.word),
-            self.control.instruction.valid.eq(valid & self.tokens.ready),
+            self.control.instruction.valid.eq(valid & ~self.tokens.missing.any()),
             self.issued.eq(self.control.instruction.valid & self.control.instruction.ready),
             self.issued_index.eq(entry.index),
             self.tokens.take.eq(self.issued),
@@ -119,7 +121,8 @@ class UnitQueue(wiring.Component):
             # What the controller and the counters see.
             self.busy.eq(issuing != retiring),
             self.pending.eq(self.busy | (queue.level != 0)),
-            self.waiting.eq(queue.r_rdy & ~self.tokens.ready),
+            self.queued.eq(queue.r_rdy),
+            self.waiting.eq(Mux(queue.r_rdy, self.tokens.missing, 0)),
             self.oldest.eq(Mux(self.busy, in_flight.data.index, entry.index)),
         ]
         m.d.sync += [
@@ -146,7 +149,8 @@ class Dispatch(wiring.Component):
     oldest : for each unit, index of its oldest instruction in flight, else queued; meaningless if it has none.
     oldest_pending : the smallest of these, or the next index if no unit has any; two cycles late.
     pending : some unit has an instruction queued or in flight.
-    busy, waiting : for each unit, an instruction in flight; the next one waiting for a token.
+    busy, queued : for each unit, an instruction in flight; one at the head of its queue.
+    waiting : for each unit, the units for whose tokens the latter waits.
     issued, issued_index, retired, retired_index : for each unit, see :class:`UnitQueue`.
     """
 
@@ -159,7 +163,8 @@ class Dispatch(wiring.Component):
     oldest_pending: Signal
     pending: Signal
     busy: Signal
-    waiting: Signal
+    queued: Signal
+    waiting: Any
     issued: Signal
     issued_index: Any
     retired: Signal
@@ -177,7 +182,8 @@ class Dispatch(wiring.Component):
             "oldest": Out(indices),
             "oldest_pending": Out(INDEX_BITS),
             "pending": Out(1),
-            "busy": Out(UNITS), "waiting": Out(UNITS),
+            "busy": Out(UNITS), "queued": Out(UNITS),
+            "waiting": Out(data.ArrayLayout(UNITS, UNITS)),
             "issued": Out(UNITS), "issued_index": Out(indices),
             "retired": Out(UNITS), "retired_index": Out(indices),
         })  # fmt: skip
@@ -210,6 +216,7 @@ class Dispatch(wiring.Component):
                 self.oldest[unit].eq(queue.oldest),
                 pending[unit].eq(queue.pending),
                 self.busy[unit].eq(queue.busy),
+                self.queued[unit].eq(queue.queued),
                 self.waiting[unit].eq(queue.waiting),
                 self.issued[unit].eq(queue.issued),
                 self.issued_index[unit].eq(queue.issued_index),

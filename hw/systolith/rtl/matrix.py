@@ -48,7 +48,8 @@ class MatrixUnit(wiring.Component):
     accumulator : ``Out(AccumulatorAdd(config))``
     row_streamed : ``Out(1)``: an activation row enters the array.
     weight_wait : ``Out(1)``: an activation row is there, but its weight tile is not.
-    bank_wait : ``Out(1)``: an activation row is asked for, but its bank is busy.
+    bank_wait : ``Out(1)``: no activation row is there, because its read had waited for a bank.
+    rows_left : ``Out(1)``: an instruction was taken, of which not all activation rows have entered the array.
     """
 
     control: Any
@@ -58,6 +59,7 @@ class MatrixUnit(wiring.Component):
     row_streamed: Signal
     weight_wait: Signal
     bank_wait: Signal
+    rows_left: Signal
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -71,6 +73,7 @@ class MatrixUnit(wiring.Component):
                 "row_streamed": Out(1),
                 "weight_wait": Out(1),
                 "bank_wait": Out(1),
+                "rows_left": Out(1),
             }
         )
 
@@ -92,7 +95,10 @@ class MatrixUnit(wiring.Component):
         connect(m, activation_walk.tiles, tiles.i)
         connect(m, weight_rows.port, flipped(self.weights))
         connect(m, activation_rows.port, flipped(self.activations))
-        m.d.comb += self.bank_wait.eq(self.activations.request.valid & ~self.activations.request.ready)
+        m.d.comb += [
+            self.bank_wait.eq(activation_rows.bank_wait),
+            self.rows_left.eq(activation_walk.instruction.valid | activation_walk.busy | activation_rows.busy),
+        ]
         self._edge(m, weight_rows.rows, activation_rows.rows)
         self._collect(m, activation_rows.rows.payload.mark, tiles.o)
         return m

@@ -88,11 +88,15 @@ class RowPrefetch(wiring.Component):
     command : ``In(stream)`` of ``address`` (in range) and ``mark``.
     port : ``Out(ScratchpadRead(config))``
     rows : ``Out(stream)`` of ``data``, int8 of shape (row_bytes,), and the command's ``mark``.
+    busy : ``Out(1)``: a row was asked for and has not left.
+    bank_wait : ``Out(1)``: no row is there, and one would be if its read had not waited for a bank.
     """
 
     command: Any
     port: Any
     rows: Any
+    busy: Signal
+    bank_wait: Signal
 
     def __init__(self, config: Config, *, depth: int) -> None:
         self.depth = depth
@@ -103,6 +107,8 @@ class RowPrefetch(wiring.Component):
                 "command": In(stream.Signature(self._command)),
                 "port": Out(ScratchpadRead(config)),
                 "rows": Out(stream.Signature(self._row)),
+                "busy": Out(1),
+                "bank_wait": Out(1),
             }
         )
 
@@ -141,6 +147,14 @@ class RowPrefetch(wiring.Component):
             queue.i.payload.mark.eq(marks[-bits:]),
         ]
         wiring.connect(m, queue.o, wiring.flipped(self.rows))
+
+        # A read that was refused shows at the end of the queue only after the time that its row would have taken.
+        refused = Signal(READ_LATENCY + 1)
+        m.d.sync += refused.eq(Cat(request.valid & ~request.ready, refused))
+        m.d.comb += [
+            self.busy.eq(credits != self.depth),
+            self.bank_wait.eq(~self.rows.valid & refused[-1]),
+        ]
         return m
 
 

@@ -55,6 +55,7 @@ class _Walk(wiring.Component):
     command : ``Out(stream)`` of rows to be read (:func:`row_command`).
     retired : ``In(1)``: an instruction retired.
     halt : ``In(1)``: nothing more is asked for.
+    busy : ``Out(1)``: an instruction is in hand, of which not all rows were asked for.
     fault : ``Out``: a ``Fault`` code while the walk cannot go on.
     """
 
@@ -62,6 +63,7 @@ class _Walk(wiring.Component):
     command: Any
     retired: Signal
     halt: Signal
+    busy: Signal
     fault: Signal
 
     def __init__(self, config: Config, members: dict[str, Any]) -> None:
@@ -72,6 +74,7 @@ class _Walk(wiring.Component):
                 "command": Out(stream.Signature(row_command(config))),
                 "retired": In(1),
                 "halt": In(1),
+                "busy": Out(1),
                 "fault": Out(FAULT_BITS),
                 **members,
             }
@@ -91,6 +94,7 @@ class _Walk(wiring.Component):
         allowed = Signal()
         step = Signal()
         m.d.comb += [
+            self.busy.eq(active),
             allowed.eq(active & ~illegal & in_range & ~self.halt),
             step.eq(self.command.valid & self.command.ready),
             self.instruction.ready.eq(~active | (step & last)),

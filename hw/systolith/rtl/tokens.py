@@ -18,8 +18,8 @@ class TokenPort(Signature):
     Members
     -------
     wait : the units from each of which a token is needed.
-    ready : all of them have one (combinational); stays so until ``take``.
-    take : takes one from each; only while ``ready``.
+    missing : those of them that have none (combinational); a unit that has one keeps it until ``take``.
+    take : takes one from each; only while none is missing.
     give : the units to each of which a token is to be given.
     fits : none of their counters is full (combinational); stays so until ``put``.
     put : gives one to each; only while ``fits``.
@@ -27,7 +27,7 @@ class TokenPort(Signature):
 
     def __init__(self) -> None:
         super().__init__({
-            "wait": Out(UNITS), "ready": In(1), "take": Out(1),
+            "wait": Out(UNITS), "missing": In(UNITS), "take": Out(1),
             "give": Out(UNITS), "fits": In(1), "put": Out(1),
         })  # fmt: skip
 
@@ -72,7 +72,7 @@ class Tokens(wiring.Component):
         for unit in Unit:
             port = self.units[unit]
             m.d.comb += [
-                port.ready.eq((port.wait & missing[unit]) == 0),
+                port.missing.eq(port.wait & missing[unit]),
                 port.fits.eq((port.give & full[unit]) == 0),
             ]
         return m
