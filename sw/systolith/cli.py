@@ -328,24 +328,37 @@ def evaluate(
 @app.command()
 def bench(
     suite: Annotated[
-        list[str] | None, typer.Option(help="gemm, attention, layer, model, sim, generate; repeat.")
+        list[str] | None, typer.Option(help="gemm, attention, layer, model, sim, generate or quick; repeat for more.")
     ] = None,
     latency: Annotated[list[int] | None, typer.Option(min=1, help="Memory latency, cycles; repeat for more.")] = None,
     bandwidth: Annotated[int | None, typer.Option(min=0, help="Memory bandwidth, bytes a cycle.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare cycles, exactly, with those in this file.")] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Write the cycles to the file of --against instead.")] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Cycles beside their bound and where each went, on the RTL and checked bit for bit; speeds of the tools."""
-    from systolith.analysis.bench import SUITES, run_suites
+    from systolith.analysis.bench import SUITES, run_suites, suites_record
+    from systolith.analysis.regression import changes, cycles_of, to_text
 
     unknown = sorted(set(suite or ()) - set(SUITES))
     if unknown:
         raise UsageError(f"unknown suite {unknown[0]!r}; the suites are {', '.join(SUITES)}")
+    if renew and against is None:
+        raise UsageError("--renew needs --against FILE")
     _writable(json_file)
     with err.status("starting") as status:
-        record = run_suites(suite or SUITES, latency, bandwidth, out, status.update, err.print)
+        results = run_suites(suite or SUITES[:-1], latency, bandwidth, out, status.update, err.print)
+    record = suites_record(results)
     if json_file is not None:
         _write(json_file, json.dumps(record, indent=2) + "\n")
-    if not record["bit_exact"]:
+    moved: list[str] = []
+    if against is not None and renew:
+        _write(against, to_text(cycles_of(results)))
+    elif against is not None:
+        moved = changes(against, cycles_of(results))
+    for line in moved:
+        out.print(line, style="red")
+    if moved or not record["bit_exact"]:
         raise typer.Exit(1)
 
 

@@ -17,7 +17,7 @@ from .report import versions
 from .workloads import Measurement
 
 #: The suites, in the order in which all of them run.
-SUITES = (*CASES,)
+SUITES = tuple(CASES)
 #: How the bound of a case is made, as printed below the table.
 FORMULA = (
     "bound = max(MACs / (rows x cols), bytes / bandwidth): every weight, parameter, input and output byte once,\n"
@@ -69,8 +69,7 @@ class Result:
     @property
     def causes(self) -> dict[str, int]:
         """Cycles of each cause; they add up to :attr:`cycles`."""
-        counters = self.measurement.result.counters
-        return causes(counters) if CAUSES[0][0] in counters else {}
+        return causes(self.measurement.result.counters)
 
     def record(self) -> dict[str, Any]:
         """The JSON object: everything measured on the RTL but ``bound`` and ``padding``, which are computed."""
@@ -128,7 +127,7 @@ def run_cases(
     """Run cases one after the other, each at every memory timing; ``report`` hears which is running."""
     for case in cases:
         for timing in case.timings(latencies, bandwidth):
-            report(f"{case.suite}: {case.name}, latency {_memory(timing)}")
+            report(f"{case.suite}: {case.name}, latency {timing_name(timing)}")
             yield run_case(case, timing)
 
 
@@ -139,43 +138,50 @@ def run_suites(
     console: Console,
     report: Callable[[str], None],
     done: Callable[[str], None],
-) -> dict[str, Any]:
-    """Run and print ``suites`` of :data:`SUITES`; the JSON object of all of them, with ``bit_exact`` over all.
+) -> list[Result]:
+    """Run and print ``suites`` of :data:`SUITES`.
 
     ``report`` hears what is running, ``done`` each case's figures as soon as they are known.
     """
-    record: dict[str, Any] = {"versions": versions(), "bit_exact": True, "cases": []}
+    everything = []
     for suite in suites:
         results = []
         for result in run_cases(CASES[suite], latencies, bandwidth, report):
             results.append(result)
-            done(
-                f"{result.case.name}, latency {_memory(result.timing)}: {result.cycles:,}, {result.share:.1%} of bound"
-            )
+            name = f"{result.case.name}, latency {timing_name(result.timing)}"
+            done(f"{name}: {result.cycles:,} cycles, {result.share:.1%} of the bound")
         print_results(console, results)
-        record["cases"] += [result.record() for result in results]
-    record["bit_exact"] = all(case["bit_exact"] for case in record["cases"])
-    return record
+        everything += results
+    return everything
+
+
+def suites_record(results: Sequence[Result]) -> dict[str, Any]:
+    """The JSON object of a benchmark; ``bit_exact`` is over all cases."""
+    return {
+        "versions": versions(),
+        "bit_exact": all(result.measurement.difference is None for result in results),
+        "cases": [result.record() for result in results],
+    }
 
 
 def print_results(console: Console, results: Sequence[Result]) -> None:
     """Two tables: cycles beside their bound, and the causes of the cycles."""
     console.print(_cycles_table(results))
     console.print(FORMULA, highlight=False)
-    if all(result.causes for result in results):
-        console.print(_causes_table(results))
+    console.print(_causes_table(results))
 
 
 def _table(title: str, first: Sequence[str], rest: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     for name in first:
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in rest:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _memory(timing: MemoryTiming) -> str:
+def timing_name(timing: MemoryTiming) -> str:
+    """Latency, and bandwidth if it is limited."""
     return f"{timing.latency}" + (f", {timing.bandwidth} B" if timing.bandwidth else "")
 
 
@@ -191,7 +197,7 @@ def _cycles_table(results: Sequence[Result]) -> Table:
             target = f"[{'green' if result.met else 'red'}]{target}[/]"
         table.add_row(
             result.case.name,
-            _memory(result.timing),
+            timing_name(result.timing),
             f"{result.cycles:,}",
             f"{result.bound.cycles:,.0f}",
             result.bound.limit,
@@ -206,11 +212,14 @@ def _cycles_table(results: Sequence[Result]) -> Table:
 
 def _causes_table(results: Sequence[Result]) -> Table:
     """Shares of each run's cycles."""
-    table = _table("Where the cycles went: percent of the run; they add up to all of it", ("case",), ("latency",))
+    table = _table(
+        "Where the cycles went: percent of the run in which the array was busy, or waited for", ("case",), ("latency",)
+    )
     for _, label in CAUSES:
-        table.add_column(label, justify="right", max_width=12)
+        name = label.removeprefix("waiting for ").removeprefix("a ").removeprefix("the ")
+        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
     for result in results:
         found = result.causes
         shares = (f"{100 * found[label] / result.cycles:.2f}" for _, label in CAUSES)
-        table.add_row(result.case.name, _memory(result.timing), *shares)
+        table.add_row(result.case.name, timing_name(result.timing), *shares)
     return table

@@ -147,5 +147,22 @@ def _models() -> list[Case]:
     return [case("MiniLM-L6, 128 tokens", 128, 0.97), case("MiniLM-L6, 16 tokens", 16, 0.90)]
 
 
-#: The cases of each suite that runs programs on the RTL.
-CASES = {"gemm": _gemms(), "attention": _attention(), "layer": _layers(), "model": _models()}
+def _quick() -> list[Case]:
+    """Small ones that touch everything: for noticing what a change costs, in seconds."""
+    tiny, default = preset("tiny"), preset("default")
+    gemm = GemmWorkload(rows=24, depth=40, columns=33)
+    attention = AttentionWorkload(heads=3, size=6, tokens=21)
+    encoder = EncoderWorkload(hidden=24, heads=2, ffn=40, tokens=19, layers=2)
+    return [
+        Case(suite="quick", name="GEMM 24x40x33, 4x4", workload=gemm, config=tiny),
+        Case(suite="quick", name="3 heads of 6, 21 tokens, 4x4", workload=attention, config=tiny),
+        Case(suite="quick", name="2 layers of 24, 19 tokens, 4x4", workload=encoder, config=tiny),
+        Case(suite="quick", name="GEMM 64x96x80, 16x16", config=default,
+             workload=GemmWorkload(rows=64, depth=96, columns=80)),
+        Case(suite="quick", name="layer of 96, 32 tokens, 16x16", config=default,
+             workload=EncoderWorkload(hidden=96, heads=3, ffn=192, tokens=32)),
+    ]  # fmt: skip
+
+
+#: The cases of each suite that runs programs on the RTL; all but "quick" are run when none is named.
+CASES = {"gemm": _gemms(), "attention": _attention(), "layer": _layers(), "model": _models(), "quick": _quick()}

@@ -1,0 +1,73 @@
+import pytest
+
+from systolith.analysis.bench_cases import CASES, MemoryTiming, Target
+from systolith.analysis.bounds import Product, bound, encoder_work, gemm_work
+from systolith.analysis.regression import changes, to_text
+from systolith.rtl.config import preset
+
+
+def test_bound_of_a_product_is_the_array_s_or_the_bus_s():
+    large = bound(gemm_work(128, 768, 768), preset("default"))
+    assert (large.cycles, large.limit) == (128 * 768 * 768 / 256, "compute")
+    small = bound(gemm_work(1, 768, 768), preset("default"))
+    assert (small.cycles, small.limit) == ((768 * 768 + 8 * 768 + 768) / 16, "memory")
+
+
+def test_limited_bandwidth_is_shared_by_reads_and_writes():
+    work = gemm_work(16, 64, 64)
+    assert bound(work, preset("default"), 8).memory == (work.read_bytes + work.written_bytes) / 8
+    # No more than a beat each way, however much the memory could give.
+    assert bound(work, preset("default"), 1000).memory == work.read_bytes / 16
+
+
+def test_padding_counts_whole_tiles():
+    product = Product(77, 200, 333)
+    assert product.padded_cycles(preset("default")) == 77 * 13 * 21
+    assert product.macs == 77 * 200 * 333
+
+
+def test_encoder_work_is_that_of_its_products():
+    work = encoder_work(layers=2, hidden=24, heads=2, ffn=40, tokens=19)
+    projections, scores, ffn = 4 * 19 * 24 * 24, 19 * 19 * 24, 19 * 24 * 40
+    assert work.macs == 2 * (projections + 2 * scores + 2 * ffn)
+    assert work.written_bytes == 19 * 24
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (Target(cycles=963_000), "≤ 963,000"),
+        (Target(share=0.97), "≥ 97%"),
+        (Target(points=5), "≤ 5 below padding"),
+    ],
+)
+def test_targets_read_as_in_the_issue(target, text):
+    assert str(target) == text
+
+
+def test_slow_memory_has_a_target_of_its_own():
+    case = CASES["layer"][0]
+    assert case.target_at(MemoryTiming(100)) is case.target
+    assert case.target_at(MemoryTiming(200)) is case.slow_target
+    assert case.target_at(MemoryTiming(30, 8)) is case.slow_target
+    assert case.timings([7], None) == [MemoryTiming(7)]
+
+
+def test_changes_name_the_causes(tmp_path):
+    path = tmp_path / "cycles.json"
+    entry = {"cycles": 100, "causes": {"array busy": 90, "drain": 10}}
+    path.write_text(to_text({"a": entry, "b": entry}))
+    slower = {"cycles": 1105, "causes": {"array busy": 90, "drain": 1015}}
+    assert changes(path, {"a": entry, "b": entry}) == []
+    assert changes(path, {"a": slower, "c": entry}) == [
+        "b: no longer run",
+        "a: 100 → 1,105 (+1,005 cycles: drain +1,005)",
+        "c: new, 100 cycles",
+    ]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "cycles.json"
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match=r"cycles.json holds no cycles of cases"):
+        changes(path, {})
