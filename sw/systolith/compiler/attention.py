@@ -2,26 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from systolith.models.quantized import Projection, QuantizedLayer
-from systolith.rtl.isa import Function, Layout, Opcode
+from systolith.rtl.isa import Function, Opcode
 
-from .emit import Emitter, Operand, Weights, pack_columns, pack_weights
+from .emit import Operand
 from .plan import Geometry, blocks_of, ceil_div, round_up
-from .program import Tensor
+from .projections import HeadLowering
 
 
 @dataclass(frozen=True)
 class AttentionBuffers:
-    """Where one head's tensors lie: ``value`` and ``scores`` have two places, used in turn."""
+    """Where one head's tensors lie; pairs are used in turn. ``context`` only if it is not resident."""
 
     query: Operand
     key: Operand
     value: tuple[Operand, Operand]
     scores: tuple[Operand, Operand]
-    context: tuple[Operand, Operand]
+    context: tuple[Operand, Operand] | None
 
 
 @dataclass(frozen=True)
@@ -35,44 +35,16 @@ class Task:
     sums: int = 0
 
 
-class AttentionLowering:
+class AttentionLowering(HeadLowering):
     """Emits the attention of one layer.
 
     The array's order is: projections of head h + 1, context of head h, scores of head h + 1; so each result of the
     vector unit has a product's time to become ready before the array needs it.
     """
 
-    def __init__(
-        self,
-        emitter: Emitter,
-        geometry: Geometry,
-        index: int,
-        layer: QuantizedLayer,
-        *,
-        valid: int,
-        x: Operand | None,
-        x_blocks: tuple[Operand, Operand] | None,
-        x_tensor: Tensor,
-        buffers: AttentionBuffers,
-        context: Operand | None,
-        context_tensor: Tensor,
-        observed: dict[str, Tensor],
-    ) -> None:
-        self.e = emitter
-        self.g = geometry
-        self.index = index
-        self.layer = layer
-        self.valid = valid
-        self.x = x
-        self.x_blocks = x_blocks
-        self.x_tensor = x_tensor
+    def __init__(self, *args: Any, buffers: AttentionBuffers, **kwargs: Any) -> None:
+        super().__init__(*args, context_blocks=buffers.context, **kwargs)
         self.buffers = buffers
-        self.context = context
-        self.context_tensor = context_tensor
-        self.observed = observed
-        self.size = layer.head_size
-        self.loaded = 0
-        self._weights: dict[tuple[int, str], Weights] = {}
 
     def lower(self) -> None:
         """Emit the whole attention, up to the context rows of the last head."""
@@ -97,51 +69,12 @@ class AttentionLowering:
         if previous is not None:
             self._context(previous)
 
-    def _packed(self, head: int, name: str, projection: Projection) -> Weights:
-        if (head, name) not in self._weights:
-            columns = slice(head * self.size, (head + 1) * self.size)
-            self._weights[head, name] = pack_weights(
-                f"{self.index}.{name}.{head}", projection.weight[:, columns], self.e.config
-            )
-        return self._weights[head, name]
+    def _destination(self, name: str, head: int, token: int) -> Operand:
+        buffers = self.buffers
+        return {"query": buffers.query, "key": buffers.key, "value": buffers.value[head % 2]}[name].at(token)
 
-    def _project(self, head: int) -> None:
-        """Keys, queries and values of one head: the keys first, as every row of scores needs them all."""
-        e, layer = self.e, self.layer
-        _, n, v, _ = self.g.outputs(self.size)
-        x_k = self.g.outputs(self.g.shape.hidden)[0]
-        columns = slice(head * self.size, (head + 1) * self.size)
-        for token, rows in blocks_of(self.g.shape.tokens, e.plan.project_rows):
-            e.operation(self.index, "projections")
-            if self.x is not None:
-                x = self.x.at(token)
-            else:
-                assert self.x_blocks is not None
-                x = self.x_blocks[self.loaded % 2]
-                self.loaded += 1
-                e.load_tensor(self.x_tensor, token, rows, 0, x_k, x)
-            for name, p, out, layout in (
-                ("key", layer.key, self.buffers.key, Layout.ROWS),
-                ("query", layer.query, self.buffers.query, Layout.ROWS),
-                ("value", layer.value, self.buffers.value[head % 2], Layout.COLS),
-            ):
-                blocks = v if layout == Layout.ROWS else n
-                parameters = pack_columns(
-                    f"{self.index}.{name}.{head}.columns", e.config, v, bias=p.bias[columns], a=p.multiplier[columns]
-                )
-                row = e.load_columns(parameters, 0, blocks)
-                sums = e.accumulator.take(blocks * rows)
-                e.product(x, rows, self._packed(head, name, p), range(n), sums)
-                e.vector(
-                    Function.REQUANTIZE, rows, blocks, self.size, sums,
-                    out=out.at(token), layout=layout, param_address=row, shift_a=p.shift,
-                )  # fmt: skip
-                e.accumulator.free(sums)
-                e.parameters.free(row)
-                if name in self.observed:
-                    tensor = self.observed[name]
-                    width = tensor.blocks
-                    e.store_tensor(tensor, token, rows, head * width, width, out.at(token))
+    def _projected(self, name: str, head: int, token: int, rows: int, out: Operand) -> None:
+        """They stay."""
 
     def _scores(self, task: Task) -> None:
         """Scores and softmax numerators of one task."""
@@ -182,15 +115,11 @@ class AttentionLowering:
     def _context(self, task: Task) -> None:
         """Context rows of one task: softmax numerators times values, divided by their sum."""
         e, config = self.e, self.e.config
-        k, n, v, _ = self.g.outputs(self.size)
+        _, n, v, _ = self.g.outputs(self.size)
         s_k = self.g.outputs(self.g.shape.tokens)[0]
         scores, value = self.buffers.scores[task.index % 2], self.buffers.value[task.head % 2]
-        columns = slice(task.head * self.size, (task.head + 1) * self.size)
         e.operation(self.index, "context")
-        parameters = pack_columns(
-            f"{self.index}.context.{task.head}", config, v, b=self.layer.attention.context_multiplier[columns]
-        )
-        row = e.load_columns(parameters, 0, v)
+        columns = self._context_columns(task.head)
         sums = e.accumulator.take(v * task.rows)
         e.emit(
             Opcode.MATRIX,
@@ -205,18 +134,10 @@ class AttentionLowering:
             acc_address=sums,
             acc_stride=task.rows,
         )
-        out = self.context.at(task.token, task.head * k) if self.context else self.buffers.context[task.index % 2]
-        e.vector(
-            Function.CONTEXT, task.rows, v, self.size, sums,
-            out=out, param_address=row, stat_address=task.sums, shift_b=self.layer.attention.context_shift,
-        )  # fmt: skip
+        self._write_context(
+            task.head, task.token, task.rows, number=task.index, sums=sums, columns=columns, statistics=task.sums
+        )
         e.accumulator.free(sums)
-        e.parameters.free(row)
-        e.statistics.free(task.sums)
-        for tensor in ([] if self.context else [self.context_tensor]) + [
-            self.observed[name] for name in ("context",) if name in self.observed
-        ]:
-            e.store_tensor(tensor, task.token, task.rows, task.head * k, k, out)
 
 
 def context_rows(heads: int, size: int, geometry: Geometry) -> np.ndarray:
@@ -239,11 +160,10 @@ def attention_buffers(
     def buffer(blocks: int, stride: int) -> Operand:
         return Operand(take(blocks * stride), stride)
 
-    nowhere = Operand(0, query_rows)
     return AttentionBuffers(
         query=buffer(b, tokens),
         key=buffer(b, keys),
         value=(buffer(n, values), buffer(n, values)),
         scores=(buffer(scores, query_rows), buffer(scores, query_rows)),
-        context=(buffer(b, query_rows), buffer(b, query_rows)) if spilled else (nowhere, nowhere),
+        context=(buffer(b, query_rows), buffer(b, query_rows)) if spilled else None,
     )

@@ -1,5 +1,7 @@
 """The compiler's front door: an integer encoder and a configuration in, a synchronised, verified program out."""
 
+from typing import Any
+
 import numpy as np
 
 from systolith.models.quantized import QuantizedEncoder, QuantizedLayer
@@ -8,11 +10,13 @@ from systolith.rtl.isa import assemble
 
 from .arena import Arena
 from .attention import AttentionLowering, attention_buffers
+from .blockwise import BlockwiseAttention, block_buffers
 from .emit import Emitter, Operand
 from .feedforward import FeedForwardLowering, RowBuffers
 from .hazards import synchronize
 from .plan import CapacityError, Geometry, Plan, Shape, plan_layer
 from .program import CONSTANTS, INPUT, OBSERVED, OUTPUT, WORKSPACE, Program, Tensor
+from .projections import HeadLowering
 
 #: int8 tensors of a layer that ``observe`` stores to DRAM, in the order in which they are made.
 OBSERVABLE = ("query", "key", "value", "context", "attention", "ffn", "output")
@@ -80,9 +84,11 @@ class _Lowering:
         self._attention_area = Arena("scratchpad (attention)", used, ring - used)
         self._row_area = Arena("scratchpad (row block)", used, ring - used)
         self.x_blocks = None if plan.x_resident else self._pair(self._attention_area, x_b, plan.project_rows)
-        self.attention_buffers = attention_buffers(
-            geometry, plan.query_rows, self._attention_area.take, not plan.context_resident
-        )
+        take = self._attention_area.take
+        if plan.by_keys:
+            self.block_buffers = block_buffers(geometry, plan, take)
+        else:
+            self.attention_buffers = attention_buffers(geometry, plan.query_rows, take, not plan.context_resident)
         inner_b = geometry.outputs(plan.ffn_tiles * config.cols)[3]
         area, rows = self._row_area, plan.block_rows
         self.row_buffers = RowBuffers(
@@ -97,6 +103,12 @@ class _Lowering:
         for index in range(layers):
             self.tensors[f"layer{index}"] = self._tensor(OUTPUT, 1, shape.hidden, config.rows)
         self.context_tensor = self._tensor(WORKSPACE, shape.heads, shape.head_size, config.rows)
+        # The projections that attention cut by keys fetches block by block.
+        spilled = () if not plan.by_keys else ("query",) if plan.kv_resident else ("query", "key", "value")
+        self.projected = {
+            name: self._tensor(WORKSPACE, shape.heads, shape.head_size, config.cols if name == "value" else config.rows)
+            for name in spilled
+        }
 
     @staticmethod
     def _pair(area: Arena, blocks: int, stride: int) -> tuple[Operand, Operand]:
@@ -126,13 +138,13 @@ class _Lowering:
         self.tensors |= {f"layer{index}.{name}": tensor for name, tensor in tensors.items()}
         return tensors
 
-    def _declare(self, index: int) -> None:
+    def _declare(self, index: int, valid: int) -> None:
         s = self.g.shape
         for name, macs in (
             ("projections", 3 * s.tokens * s.hidden * s.hidden),
-            ("scores", s.tokens * s.tokens * s.hidden),
+            ("scores", s.tokens * valid * s.hidden),
             ("softmax", 0),
-            ("context", s.tokens * s.tokens * s.hidden),
+            ("context", s.tokens * valid * s.hidden),
             ("output projection", s.tokens * s.hidden * s.hidden),
             ("output norm", 0),
             ("ffn1", s.tokens * s.hidden * s.ffn),
@@ -144,17 +156,25 @@ class _Lowering:
             self.e.operation(index, name, macs)
 
     def layer(self, index: int, layer: QuantizedLayer, valid: int) -> None:
-        self._declare(index)
+        self._declare(index, valid)
         e = self.e
         e.operation(index, "projections")
         x_tensor = self.tensors[f"layer{index - 1}" if index else "input"]
         if index == 0 and self.x is not None:
             e.load_tensor(x_tensor, 0, self.g.shape.tokens, 0, x_tensor.blocks, self.x)
         observed = self._observed(index)
-        AttentionLowering(
-            e, self.g, index, layer, valid=valid, x=self.x, x_blocks=self.x_blocks, x_tensor=x_tensor,
-            buffers=self.attention_buffers, context=self.context, context_tensor=self.context_tensor, observed=observed,
-        ).lower()  # fmt: skip
+        shared: dict[str, Any] = {
+            "valid": valid, "x": self.x, "x_blocks": self.x_blocks, "x_tensor": x_tensor, "context": self.context,
+            "context_tensor": self.context_tensor, "observed": observed,
+        }  # fmt: skip
+        attention: HeadLowering
+        if self.plan.by_keys:
+            attention = BlockwiseAttention(
+                e, self.g, index, layer, buffers=self.block_buffers, tensors=self.projected, **shared
+            )
+        else:
+            attention = AttentionLowering(e, self.g, index, layer, buffers=self.attention_buffers, **shared)
+        attention.lower()
         FeedForwardLowering(
             e, self.g, index, layer, x=self.x, x_tensor=x_tensor, context=self.context,
             context_tensor=self.context_tensor, output=self.tensors[f"layer{index}"],

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from systolith.rtl.config import Config
@@ -11,7 +12,7 @@ from systolith.rtl.matrix import MIN_TILE_PERIOD
 _CHUNK_TILES = 24
 _RING_CHUNKS = 3
 #: Drain of the array and vector pipelines when one waits for the other, in cycles (estimate).
-_DRAIN_CYCLES = 150
+DRAIN_CYCLES = 150
 
 
 class CapacityError(ValueError):
@@ -62,7 +63,12 @@ class Geometry:
     @property
     def granule(self) -> int:
         """Output tiles after which a block of ``rows`` columns begins again: groups are multiples of it."""
-        return math.lcm(self.rows, self.cols) // self.cols
+        return self.key_granule // self.cols
+
+    @property
+    def key_granule(self) -> int:
+        """Tokens of which a key block is a multiple: whole tiles both as columns of scores and as rows of values."""
+        return math.lcm(self.rows, self.cols)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class Plan:
     ``project_rows``, ``query_rows``, ``block_rows``: token rows of a projection, of a query block in attention, of a
     block in the output projection and feed-forward. ``ffn_tiles``: output tiles of one feed-forward chunk.
     ``ring_rows``: scratchpad rows of the weight ring; ``chunk_rows``: the longest weight chunk.
+
+    ``key_rows``: tokens of one key block where attention is cut by keys, else 0. Then the accumulator holds the
+    scores of ``held_blocks`` key blocks at once, and keys and values of a whole head lie in the scratchpad only if
+    ``kv_resident``.
     """
 
     project_rows: int
@@ -83,6 +93,13 @@ class Plan:
     ring_rows: int
     chunk_rows: int
     cycles: float
+    key_rows: int = 0
+    held_blocks: int = 0
+    kv_resident: bool = True
+
+    @property
+    def by_keys(self) -> bool:
+        return self.key_rows > 0
 
 
 def blocks_of(total: int, size: int) -> list[tuple[int, int]]:
@@ -90,100 +107,194 @@ def blocks_of(total: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(size, total - start)) for start in range(0, total, size)]
 
 
-def _splits(tokens: int, most: int) -> list[int]:
+def splits(tokens: int, most: int) -> list[int]:
     counts = [*range(1, 9), 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 4096]
     return sorted({ceil_div(tokens, n) for n in counts if n <= tokens and ceil_div(tokens, n) <= most}, reverse=True)
 
 
-def _tile_cycles(config: Config, tokens: int, size: int) -> int:
+def tile_cycles(config: Config, tokens: int, size: int) -> int:
+    """Array cycles of one weight tile for all tokens, ``size`` at a time."""
     least = max(config.rows, MIN_TILE_PERIOD)
-    return sum(max(length, least) for _, length in blocks_of(tokens, size))
+    count, rest = divmod(tokens, size)
+    return count * max(size, least) + (max(rest, least) if rest else 0)
+
+
+@dataclass(frozen=True)
+class AttentionCost:
+    """One way to cut attention: its scratchpad rows, and estimates in cycles and DRAM rows for the whole layer.
+
+    ``stall_cycles`` is what the array waits for the vector unit.
+    """
+
+    project_rows: int
+    query_rows: int
+    scratchpad_rows: int
+    compute_cycles: int
+    load_rows: int
+    stall_cycles: float
+    key_rows: int = 0
+    held_blocks: int = 0
+    kv_resident: bool = True
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """One way to cut what follows attention; as :class:`AttentionCost`."""
+
+    block_rows: int
+    ffn_tiles: int
+    scratchpad_rows: int
+    compute_cycles: int
+    load_rows: int
+    vector_cycles: int
+    chunk_cycles: int
+
+
+def _row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> list[RowCost]:
+    shape = g.shape
+    tokens, heads = shape.tokens, shape.heads
+    x_k, _, x_v, x_b = g.outputs(shape.hidden)
+    h_k, _, _, h_b = g.outputs(shape.head_size)
+    ffn_n = ceil_div(shape.ffn, config.cols)
+    ffn_options = sorted({min(round_up(t, g.granule), round_up(ffn_n, g.granule)) for t in (1, 2, 4, 8, 12, 16, 24)})
+    costs = []
+    for block, ffn_tiles in itertools.product(splits(tokens, config.statistics_rows // 2), ffn_options):
+        if x_v * block + 2 * g.granule * block > config.accumulator_rows:
+            continue
+        f_k, _, _, f_b = g.outputs(ffn_tiles * config.cols)
+        row_rows = (
+            x_b * (tokens if x_resident else 2 * block + 2 * block)
+            + ((heads * h_k + h_b) * tokens if context_resident else 2 * heads * h_k * block)
+            + x_b * block
+            + 2 * f_b * block
+        )
+        count = ceil_div(tokens, block)
+        row_tiles = heads * h_k * x_v + x_k * ffn_n + ceil_div(ffn_n, ffn_tiles) * f_k * x_v
+        row_loads = row_tiles * config.rows * count
+        row_loads += (0 if x_resident else tokens * x_k) + (0 if context_resident else tokens * heads * h_k)
+        vector_row = config.cols // config.lanes
+        costs.append(
+            RowCost(
+                block,
+                ffn_tiles,
+                row_rows,
+                row_tiles * tile_cycles(config, tokens, block),
+                row_loads,
+                count * 2 * (x_v * block * vector_row + 2 * DRAIN_CYCLES),
+                ceil_div(ffn_n, ffn_tiles) * count * 20,
+            )
+        )
+    return costs
+
+
+def combine(
+    config: Config,
+    attention: Iterable[AttentionCost],
+    rows: Sequence[RowCost],
+    x_resident: bool,
+    context_resident: bool,
+) -> Plan | None:
+    """The cheapest plan of any ``attention`` with any ``rows`` that leave room for the weight ring."""
+    best: Plan | None = None
+    beat = config.row_pitch / config.bus_bytes
+    for a in attention:
+        for r in rows:
+            ring = config.scratchpad_rows - max(a.scratchpad_rows, r.scratchpad_rows)
+            chunk = min(_CHUNK_TILES * config.rows, ring // _RING_CHUNKS // config.rows * config.rows)
+            if chunk < config.rows:
+                continue
+            cycles = (
+                max(a.compute_cycles, a.load_rows * beat * 1.05)
+                + max(r.compute_cycles, r.load_rows * beat * 1.05)
+                + a.stall_cycles
+                + r.vector_cycles
+                + r.chunk_cycles
+                # A short ring cannot hide the latency of memory.
+                + (r.load_rows + a.load_rows) * beat * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
+            )
+            if best is None or cycles < best.cycles:
+                best = Plan(
+                    a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring, chunk,
+                    cycles, a.key_rows, a.held_blocks, a.kv_resident,
+                )  # fmt: skip
+    return best
+
+
+def _whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
+    """Attention with the scores of a query block with all keys in the accumulator at once."""
+    shape = g.shape
+    tokens, heads = shape.tokens, shape.heads
+    most = config.statistics_rows // 2
+    x_k, _, _, x_b = g.outputs(shape.hidden)
+    h_k, h_n, h_v, h_b = g.outputs(shape.head_size)
+    s_k, s_n, s_v, s_b = g.outputs(tokens)
+    acc = config.accumulator_rows
+    for project, query in itertools.product(splits(tokens, most), repeat=2):
+        if 2 * h_v * project > acc or s_v * query + h_v * query > acc:
+            continue
+        rows = (
+            x_b * (tokens if x_resident else 2 * project)
+            + h_b * tokens
+            + h_b * round_up(tokens, config.cols)
+            + 2 * h_n * round_up(tokens, config.rows)
+            + 2 * s_b * query
+            + ((heads * h_k + h_b) * tokens if context_resident else 2 * h_b * query)
+        )
+        if rows >= config.scratchpad_rows:
+            continue
+        projections = 3 * heads * h_n * x_k
+        loads = projections * config.rows * ceil_div(tokens, project)
+        if not x_resident:
+            loads += heads * x_k * tokens
+        query_cycles = tile_cycles(config, tokens, query)
+        tasks = heads * ceil_div(tokens, query)
+        yield AttentionCost(
+            project,
+            query,
+            rows,
+            projections * tile_cycles(config, tokens, project) + heads * (h_k * s_n + s_k * h_n) * query_cycles,
+            loads,
+            tasks * DRAIN_CYCLES if query == tokens else tasks * s_v * query * 0.1,
+        )
+
+
+def cheapest(plans: Iterable[Plan | None]) -> Plan | None:
+    """The plan with the fewest estimated cycles, the first of equals."""
+    return min((p for p in plans if p is not None), key=lambda p: p.cycles, default=None)
 
 
 def plan_layer(config: Config, shape: Shape) -> Plan:
     """The plan with the fewest estimated cycles.
+
+    Attention is cut by keys (:mod:`.keyblocks`) only where whole rows of scores do not fit, or only with so few
+    queries at a time that each tile takes longer to load than to use.
 
     Raises
     ------
     CapacityError
         If none fits; the sentence says which memory is too small for what.
     """
+    from .keyblocks import by_keys
+
     g = Geometry(shape, config.rows, config.cols)
-    tokens, heads = shape.tokens, shape.heads
-    most = config.statistics_rows // 2
-    x_k, _, x_v, x_b = g.outputs(shape.hidden)
-    h_k, h_n, h_v, h_b = g.outputs(shape.head_size)
-    s_k, s_n, s_v, s_b = g.outputs(tokens)
-    ffn_n = ceil_div(shape.ffn, config.cols)
-    ffn_options = sorted({min(round_up(t, g.granule), round_up(ffn_n, g.granule)) for t in (1, 2, 4, 8, 12, 16, 24)})
-    acc = config.accumulator_rows
+    _, _, x_v, _ = g.outputs(shape.hidden)
+    h_k, h_n, h_v, _ = g.outputs(shape.head_size)
     if max(h_v, g.granule) > config.parameter_rows:
         raise CapacityError(
             f"head size {shape.head_size} on a {config.rows}x{config.cols} array takes {max(h_v, g.granule)} parameter "
             f"rows; parameter_bytes of {config.parameter_bytes} holds {config.parameter_rows}"
         )
-    best: Plan | None = None
-    for x_resident, context_resident in itertools.product((True, False), repeat=2):
-        for project, query in itertools.product(_splits(tokens, most), repeat=2):
-            if 2 * h_v * project > acc or s_v * query + h_v * query > acc:
-                continue
-            attention_rows = (
-                x_b * (tokens if x_resident else 2 * project)
-                + h_b * tokens
-                + h_b * round_up(tokens, config.cols)
-                + 2 * h_n * round_up(tokens, config.rows)
-                + 2 * s_b * query
-                + ((heads * h_k + h_b) * tokens if context_resident else 2 * h_b * query)
-            )
-            if attention_rows >= config.scratchpad_rows:
-                continue
-            project_cycles = _tile_cycles(config, tokens, project)
-            query_cycles = _tile_cycles(config, tokens, query)
-            projections = 3 * heads * h_n * x_k
-            project_loads = projections * config.rows * ceil_div(tokens, project)
-            if not x_resident:
-                project_loads += heads * x_k * tokens
-            attention_compute = projections * project_cycles + heads * (h_k * s_n + s_k * h_n) * query_cycles
-            attention_tasks = heads * ceil_div(tokens, query)
-            for block, ffn_tiles in itertools.product(_splits(tokens, most), ffn_options):
-                if x_v * block + 2 * g.granule * block > acc:
-                    continue
-                f_k, _, _, f_b = g.outputs(ffn_tiles * config.cols)
-                row_rows = (
-                    x_b * (tokens if x_resident else 2 * block + 2 * block)
-                    + ((heads * h_k + h_b) * tokens if context_resident else 2 * heads * h_k * block)
-                    + x_b * block
-                    + 2 * f_b * block
-                )
-                ring = config.scratchpad_rows - max(attention_rows, row_rows)
-                chunk = min(_CHUNK_TILES * config.rows, ring // _RING_CHUNKS // config.rows * config.rows)
-                if chunk < config.rows:
-                    continue
-                count = ceil_div(tokens, block)
-                row_tiles = heads * h_k * x_v + x_k * ffn_n + ceil_div(ffn_n, ffn_tiles) * f_k * x_v
-                row_loads = row_tiles * config.rows * count
-                row_loads += (0 if x_resident else tokens * x_k) + (0 if context_resident else tokens * heads * h_k)
-                beat = config.row_pitch / config.bus_bytes
-                vector_row = config.cols // config.lanes
-                cycles = (
-                    max(attention_compute, project_loads * beat * 1.05)
-                    + max(row_tiles * _tile_cycles(config, tokens, block), row_loads * beat * 1.05)
-                    + (attention_tasks * _DRAIN_CYCLES if query == tokens else attention_tasks * s_v * query * 0.1)
-                    + count * 2 * (x_v * block * vector_row + 2 * _DRAIN_CYCLES)
-                    + ceil_div(ffn_n, ffn_tiles) * count * 20
-                    # A short ring cannot hide the latency of memory.
-                    + (row_loads + project_loads) * beat * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
-                )
-                if best is None or cycles < best.cycles:
-                    best = Plan(
-                        project, query, block, ffn_tiles, x_resident, context_resident, ring, chunk, cycles
-                    )  # fmt: skip
+    resident = tuple(itertools.product((True, False), repeat=2))
+    rows = {r: _row_costs(config, g, *r) for r in resident}
+    best = cheapest(combine(config, _whole_rows(config, g, *r), rows[r], *r) for r in resident)
+    if best is None or best.query_rows < min(shape.tokens, config.rows):
+        best = cheapest([best, *(combine(config, by_keys(config, g, *r), rows[r], *r) for r in resident)])
     if best is None:
         raise CapacityError(
-            f"a layer of hidden {shape.hidden}, {heads} heads, ffn {shape.ffn} on {tokens} tokens does not fit "
-            f"{config.scratchpad_rows} scratchpad rows and {acc} accumulator rows of a "
-            f"{config.rows}x{config.cols} array: keys and values of one head take "
-            f"{h_b * round_up(tokens, config.cols) + 2 * h_n * round_up(tokens, config.rows)} scratchpad rows, "
-            f"one token's sums {max(x_v + 2 * g.granule, s_v + h_v)} accumulator rows"
+            f"a layer of hidden {shape.hidden}, {shape.heads} heads, ffn {shape.ffn} on {shape.tokens} tokens does not "
+            f"fit {config.scratchpad_rows} scratchpad rows and {config.accumulator_rows} accumulator rows of a "
+            f"{config.rows}x{config.cols} array: two blocks of keys and values of one head take at least "
+            f"{2 * (h_k + h_n) * g.key_granule} scratchpad rows, "
+            f"one token's sums {max(x_v + 2 * g.granule, g.key_granule // g.cols + 2 * h_v)} accumulator rows"
         )
     return best
