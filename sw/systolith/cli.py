@@ -338,6 +338,7 @@ def bench(
 ) -> None:
     """Cycles beside their bound and where each went, on the RTL and checked bit for bit; speeds of the tools."""
     from systolith.analysis.bench import SUITES, run_suites, suites_record
+    from systolith.analysis.bench_tools import run_generate, run_sim
     from systolith.analysis.regression import changes, cycles_of, to_text
 
     unknown = sorted(set(suite or ()) - set(SUITES))
@@ -345,10 +346,18 @@ def bench(
         raise UsageError(f"unknown suite {unknown[0]!r}; the suites are {', '.join(SUITES)}")
     if renew and against is None:
         raise UsageError("--renew needs --against FILE")
+    if against is not None and not renew and not against.exists():
+        raise UsageError(f"--against {against}: there is no such file")
+    _writable(against if renew else None)
     _writable(json_file)
     with err.status("starting") as status:
-        results = run_suites(suite or SUITES[:-1], latency, bandwidth, out, status.update, err.print)
-    record = suites_record(results)
+        chosen = suite or SUITES[:-1]
+        results = run_suites(chosen, latency, bandwidth, out, status.update, err.print)
+        record = suites_record(results)
+        if "sim" in chosen:
+            record["sim"] = run_sim(out, status.update)
+        if "generate" in chosen:
+            record["generate"] = run_generate(out, status.update)
     if json_file is not None:
         _write(json_file, json.dumps(record, indent=2) + "\n")
     moved: list[str] = []

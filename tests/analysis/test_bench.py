@@ -1,8 +1,10 @@
 import pytest
 
 from systolith.analysis.bench_cases import CASES, MemoryTiming, Target
+from systolith.analysis.bench_tools import generation
 from systolith.analysis.bounds import Product, bound, encoder_work, gemm_work
 from systolith.analysis.regression import changes, to_text
+from systolith.cli import main
 from systolith.rtl.config import preset
 
 
@@ -71,3 +73,29 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path.write_text("[1]")
     with pytest.raises(ValueError, match=r"cycles.json holds no cycles of cases"):
         changes(path, {})
+
+
+def test_sizes_and_times_of_a_generation_are_measured():
+    result = generation(4, lambda _: None, build_it=False)
+    assert (result.dim, result.build_seconds) == (4, None)
+    assert result.seconds > 0
+    assert result.verilog_bytes > 10_000
+    assert result.peak_bytes > 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--suite", "nope"],
+            "unknown suite 'nope'; the suites are gemm, attention, layer, model, sim, generate, quick",
+        ),
+        (["--renew"], "--renew needs --against FILE"),
+        (["--against", "nowhere.json"], "--against nowhere.json: there is no such file"),
+    ],
+)
+def test_bad_options_are_refused_in_a_sentence(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["systolith", "bench", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert message in capsys.readouterr().err

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import INSTRUCTION_BYTES
-from systolith.sim.build import build
+from systolith.sim.bare import run_bare
+from systolith.sim.build import Simulator, build
 from systolith.sim.dram import DramSettings, create_status, read_events
 from systolith.sim.job import JOB_VARIABLE, Job, Outcome
 from systolith.sim.launch import Simulation, launch
@@ -45,6 +46,9 @@ class RtlDevice(Device):
         Give up after this many cycles.
     cache : path or None
         Where built simulators are kept, if not in ``build.cache_directory()``.
+    bare : bool
+        Run the model in a plain C++ loop instead of under cocotb: the only counter is then ``cycles``, and
+        ``max_cycles`` and ``progress`` mean nothing. For comparing speeds.
     progress : function of (int, int), or None
         Called about ten times a second with the cycles simulated and the instructions retired so far.
     report : function of str, or None
@@ -64,6 +68,7 @@ class RtlDevice(Device):
         watchdog: int = 1 << 24,
         max_cycles: int | None = None,
         cache: str | Path | None = None,
+        bare: bool = False,
         progress: Callable[[int, int], None] | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
@@ -74,6 +79,7 @@ class RtlDevice(Device):
         self.watchdog = watchdog
         self.max_cycles = max_cycles
         self.cache = Path(cache) if cache is not None else None
+        self.bare = bare
         self.progress = progress
         self.report = report
 
@@ -116,11 +122,10 @@ class RtlDevice(Device):
                 status=str(directory / "status"),
                 result=str(directory / "result.json"),
             )
-            job.save(directory / "job.json")
-            env = {JOB_VARIABLE: str(directory / "job.json")}
-            with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
-                self._follow(simulation, status)
-            outcome = self._outcome(directory, simulation, status)
+            if self.bare:
+                outcome = run_bare(simulator, job, directory, self._plusargs())
+            else:
+                outcome = self._simulate(simulator, job, directory, status)
             after = [
                 np.array(dram[offset : offset + len(part)]) for offset, part in zip(offsets, regions, strict=False)
             ]
@@ -131,6 +136,14 @@ class RtlDevice(Device):
         return RunResult(
             counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True
         )
+
+    def _simulate(self, simulator: Simulator, job: Job, directory: Path, status: np.memmap) -> Outcome:
+        """Run ``job`` under cocotb."""
+        job.save(directory / "job.json")
+        env = {JOB_VARIABLE: str(directory / "job.json")}
+        with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
+            self._follow(simulation, status)
+        return self._outcome(directory, simulation, status)
 
     def _plusargs(self) -> list[str]:
         """The simulator's arguments; it runs in the directory of the files named without a path."""

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "Vtop.h"
+#include "bare_loop.h"
 #include "verilated.h"
 #include "verilated_vpi.h"
 
@@ -105,6 +106,8 @@ int main(int argc, char** argv) {
     VerilatedContext* const context = Verilated::threadContextp();
     context->commandArgs(argc, argv);
     Vtop top{context, ""};
+    const std::string bare = context->commandArgsPlusMatch("bare=");
+    if (!bare.empty()) return BareLoop{*context, top}.run(bare.substr(bare.find('=') + 1));
     Verilated::fatalOnVpiError(false);
     static Trace trace{top};
     vlog_startup_routines_bootstrap();
