@@ -9,7 +9,7 @@ import numpy as np
 from systolith.rtl.isa import Function, Opcode
 
 from .emit import Operand
-from .plan import Geometry, blocks_of, ceil_div, round_up
+from .plan import Geometry, ceil_div, even_blocks, round_up
 from .projections import HeadLowering
 
 
@@ -39,7 +39,8 @@ class AttentionLowering(HeadLowering):
     """Emits the attention of one layer.
 
     The array's order is: projections of head h + 1, context of head h, scores of head h + 1; so each result of the
-    vector unit has a product's time to become ready before the array needs it.
+    vector unit has a product's time to become ready before the array needs it. Where there is room for the values of
+    one head only, its last context comes before the next head's projections.
     """
 
     def __init__(self, *args: Any, buffers: AttentionBuffers, **kwargs: Any) -> None:
@@ -51,16 +52,18 @@ class AttentionLowering(HeadLowering):
         tasks = [
             (head, token, rows)
             for head in range(self.layer.heads)
-            for token, rows in blocks_of(self.g.shape.tokens, self.e.plan.query_rows)
+            for token, rows in even_blocks(self.g.shape.tokens, self.e.plan.query_rows)
         ]
         self._project(0)
         previous: Task | None = None
         for index, (head, token, rows) in enumerate(tasks):
             task = Task(index, head, token, rows, self.e.take_statistics())
             new_head = head > 0 and token == 0
-            if new_head:
+            if new_head and previous is not None:
+                if self.e.plan.value_places == 1:
+                    self._context(previous)
                 self._project(head)
-                if previous is not None:
+                if self.e.plan.value_places == 2:
                     self._context(previous)
             self._scores(task)
             if previous is not None and not new_head:
@@ -149,7 +152,7 @@ def context_rows(heads: int, size: int, geometry: Geometry) -> np.ndarray:
 
 
 def attention_buffers(
-    geometry: Geometry, query_rows: int, take: Callable[[int], int], spilled: bool
+    geometry: Geometry, query_rows: int, value_places: int, take: Callable[[int], int], spilled: bool
 ) -> AttentionBuffers:
     """Lay out the buffers with ``take(rows) -> address``; context buffers only if the context is ``spilled``."""
     tokens = geometry.shape.tokens
@@ -160,10 +163,11 @@ def attention_buffers(
     def buffer(blocks: int, stride: int) -> Operand:
         return Operand(take(blocks * stride), stride)
 
+    query, key, value = buffer(b, tokens), buffer(b, keys), buffer(n, values)
     return AttentionBuffers(
-        query=buffer(b, tokens),
-        key=buffer(b, keys),
-        value=(buffer(n, values), buffer(n, values)),
+        query=query,
+        key=key,
+        value=(value, buffer(n, values) if value_places == 2 else value),
         scores=(buffer(scores, query_rows), buffer(scores, query_rows)),
         context=(buffer(b, query_rows), buffer(b, query_rows)) if spilled else None,
     )

@@ -88,12 +88,13 @@ class _Lowering:
         if plan.by_keys:
             self.block_buffers = block_buffers(geometry, plan, take)
         else:
-            self.attention_buffers = attention_buffers(geometry, plan.query_rows, take, not plan.context_resident)
+            self.attention_buffers = attention_buffers(
+                geometry, plan.query_rows, plan.value_places, take, not plan.context_resident
+            )
         inner_b = geometry.outputs(plan.ffn_tiles * config.cols)[3]
         area, rows = self._row_area, plan.block_rows
         self.row_buffers = RowBuffers(
             x=None if plan.x_resident else self._pair(area, x_b, rows),
-            y=None if plan.x_resident else self._pair(area, x_b, rows),
             context=None if plan.context_resident else self._pair(area, shape.heads * h_k, rows),
             hidden=Operand(area.take(x_b * rows), rows),
             inner=self._pair(area, inner_b, rows),

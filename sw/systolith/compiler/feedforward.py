@@ -8,7 +8,7 @@ from systolith.rtl.isa import Function
 
 from .attention import context_rows
 from .emit import Emitter, Operand, pack_columns, pack_weights
-from .plan import Geometry, blocks_of, ceil_div, round_up
+from .plan import Geometry, blocks_of, ceil_div, even_blocks, round_up
 from .program import Tensor
 
 #: Output tiles of one vector instruction where the array can go on meanwhile.
@@ -19,11 +19,10 @@ _GROUP_TILES = 4
 class RowBuffers:
     """Scratchpad places of one block of token rows; pairs are used in turn.
 
-    ``x`` and ``y`` are the layer's input and output when they are not resident, ``context`` likewise.
+    ``x`` is the layer's input, then its output, when they are not resident, ``context`` likewise.
     """
 
     x: tuple[Operand, Operand] | None
-    y: tuple[Operand, Operand] | None
     context: tuple[Operand, Operand] | None
     hidden: Operand
     inner: tuple[Operand, Operand]
@@ -69,7 +68,7 @@ class FeedForwardLowering:
         e, g = self.e, self.g
         h_k = g.outputs(self.layer.head_size)[0]
         x_k = g.outputs(self.layer.hidden)[0]
-        for number, (token, rows) in enumerate(blocks_of(g.shape.tokens, e.plan.block_rows)):
+        for number, (token, rows) in enumerate(even_blocks(g.shape.tokens, e.plan.block_rows)):
             e.operation(self.index, "output projection")
             if self.context is not None:
                 context = self.context.at(token)
@@ -78,11 +77,10 @@ class FeedForwardLowering:
                 context = self.buffers.context[number % 2]
                 e.load_tensor(self.context_tensor, token, rows, 0, self.layer.heads * h_k, context)
             if self.x is not None:
-                x = y = self.x.at(token)
+                x = self.x.at(token)
             else:
                 assert self.buffers.x is not None
-                assert self.buffers.y is not None
-                x, y = self.buffers.x[number % 2], self.buffers.y[number % 2]
+                x = self.buffers.x[number % 2]
                 e.load_tensor(self.x_tensor, token, rows, 0, x_k, x)
             hidden = self.buffers.hidden
             sums = e.accumulator.take(g.outputs(self.layer.hidden)[2] * rows)
@@ -96,10 +94,11 @@ class FeedForwardLowering:
             self._observe("attention", token, rows, hidden)
             e.accumulator.free(sums)
             e.statistics.free(statistics)
-            self._feed_forward(token, rows, hidden, y)
-            self._observe("output", token, rows, y)
+            # The input was the residual of the first LayerNorm and has no other use: the output takes its place.
+            self._feed_forward(token, rows, hidden, x)
+            self._observe("output", token, rows, x)
             e.operation(self.index, "output store")
-            e.store_tensor(self.output, token, rows, 0, x_k, y)
+            e.store_tensor(self.output, token, rows, 0, x_k, x)
 
     def _observe(self, name: str, token: int, rows: int, source: Operand) -> None:
         if name in self.observed:

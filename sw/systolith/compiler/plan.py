@@ -11,6 +11,8 @@ from systolith.rtl.matrix import MIN_TILE_PERIOD
 #: Longest weight chunk of one LOAD, in tiles, and the chunks that the weight ring should hold.
 _CHUNK_TILES = 24
 _RING_CHUNKS = 3
+#: Memory is planned for as if it were this much slower than the bus, so that a plan holds at half the bandwidth.
+_MEMORY_MARGIN = 2.0
 #: Drain of the array and vector pipelines when one waits for the other, in cycles (estimate).
 DRAIN_CYCLES = 150
 
@@ -77,7 +79,8 @@ class Plan:
 
     ``project_rows``, ``query_rows``, ``block_rows``: token rows of a projection, of a query block in attention, of a
     block in the output projection and feed-forward. ``ffn_tiles``: output tiles of one feed-forward chunk.
-    ``ring_rows``: scratchpad rows of the weight ring; ``chunk_rows``: the longest weight chunk.
+    ``ring_rows``: scratchpad rows of the weight ring; ``chunk_rows``: the longest weight chunk. ``value_places``: heads
+    whose values lie in the scratchpad at once.
 
     ``key_rows``: tokens of one key block where attention is cut by keys, else 0. Then the accumulator holds the
     scores of ``held_blocks`` key blocks at once, and keys and values of a whole head lie in the scratchpad only if
@@ -96,6 +99,7 @@ class Plan:
     key_rows: int = 0
     held_blocks: int = 0
     kv_resident: bool = True
+    value_places: int = 2
 
     @property
     def by_keys(self) -> bool:
@@ -107,16 +111,22 @@ def blocks_of(total: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(size, total - start)) for start in range(0, total, size)]
 
 
+def even_blocks(total: int, size: int) -> list[tuple[int, int]]:
+    """The same number of blocks, of lengths that differ by at most one: none is too short to fill the array."""
+    count = ceil_div(total, size)
+    starts = [index * total // count for index in range(count + 1)]
+    return [(start, end - start) for start, end in itertools.pairwise(starts)]
+
+
 def splits(tokens: int, most: int) -> list[int]:
     counts = [*range(1, 9), 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 4096]
     return sorted({ceil_div(tokens, n) for n in counts if n <= tokens and ceil_div(tokens, n) <= most}, reverse=True)
 
 
 def tile_cycles(config: Config, tokens: int, size: int) -> int:
-    """Array cycles of one weight tile for all tokens, ``size`` at a time."""
-    least = max(config.rows, MIN_TILE_PERIOD)
-    count, rest = divmod(tokens, size)
-    return count * max(size, least) + (max(rest, least) if rest else 0)
+    """Array cycles of one weight tile for all tokens, at most ``size`` at a time."""
+    count = ceil_div(tokens, size)
+    return max(tokens, count * max(config.rows, MIN_TILE_PERIOD))
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,7 @@ class AttentionCost:
     key_rows: int = 0
     held_blocks: int = 0
     kv_resident: bool = True
+    value_places: int = 2
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ def _row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: 
             continue
         f_k, _, _, f_b = g.outputs(ffn_tiles * config.cols)
         row_rows = (
-            x_b * (tokens if x_resident else 2 * block + 2 * block)
+            x_b * (tokens if x_resident else 2 * block)
             + ((heads * h_k + h_b) * tokens if context_resident else 2 * heads * h_k * block)
             + x_b * block
             + 2 * f_b * block
@@ -204,8 +215,8 @@ def combine(
             if chunk < config.rows:
                 continue
             cycles = (
-                max(a.compute_cycles, a.load_rows * beat * 1.05)
-                + max(r.compute_cycles, r.load_rows * beat * 1.05)
+                max(a.compute_cycles, a.load_rows * beat * _MEMORY_MARGIN)
+                + max(r.compute_cycles, r.load_rows * beat * _MEMORY_MARGIN)
                 + a.stall_cycles
                 + r.vector_cycles
                 + r.chunk_cycles
@@ -215,7 +226,7 @@ def combine(
             if best is None or cycles < best.cycles:
                 best = Plan(
                     a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring, chunk,
-                    cycles, a.key_rows, a.held_blocks, a.kv_resident,
+                    cycles, a.key_rows, a.held_blocks, a.kv_resident, a.value_places,
                 )  # fmt: skip
     return best
 
@@ -229,14 +240,14 @@ def _whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident:
     h_k, h_n, h_v, h_b = g.outputs(shape.head_size)
     s_k, s_n, s_v, s_b = g.outputs(tokens)
     acc = config.accumulator_rows
-    for project, query in itertools.product(splits(tokens, most), repeat=2):
+    for project, query, places in itertools.product(splits(tokens, most), splits(tokens, most), (2, 1)):
         if 2 * h_v * project > acc or s_v * query + h_v * query > acc:
             continue
         rows = (
             x_b * (tokens if x_resident else 2 * project)
             + h_b * tokens
             + h_b * round_up(tokens, config.cols)
-            + 2 * h_n * round_up(tokens, config.rows)
+            + places * h_n * round_up(tokens, config.rows)
             + 2 * s_b * query
             + ((heads * h_k + h_b) * tokens if context_resident else 2 * h_b * query)
         )
@@ -248,13 +259,21 @@ def _whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident:
             loads += heads * x_k * tokens
         query_cycles = tile_cycles(config, tokens, query)
         tasks = heads * ceil_div(tokens, query)
+        stall = tasks * DRAIN_CYCLES if query == tokens else tasks * s_v * query * 0.1
+        if places == 1:
+            # The last context of a head comes before the next head's values, straight after its own softmax.
+            stall += heads * (s_v * query * config.cols // config.lanes + 2 * DRAIN_CYCLES)
+        # Weights are fetched while they are needed: scores and contexts do not make up for slow projections.
+        project_cycles = projections * tile_cycles(config, tokens, project)
+        project_cycles = max(project_cycles, int(loads * _MEMORY_MARGIN * config.row_pitch / config.bus_bytes))
         yield AttentionCost(
             project,
             query,
             rows,
-            projections * tile_cycles(config, tokens, project) + heads * (h_k * s_n + s_k * h_n) * query_cycles,
+            project_cycles + heads * (h_k * s_n + s_k * h_n) * query_cycles,
             loads,
-            tasks * DRAIN_CYCLES if query == tokens else tasks * s_v * query * 0.1,
+            stall,
+            value_places=places,
         )
 
 

@@ -6,7 +6,7 @@ from systolith.models.quantized import Projection, QuantizedLayer
 from systolith.rtl.isa import Function, Layout
 
 from .emit import Emitter, Operand, Weights, pack_columns, pack_weights
-from .plan import Geometry, blocks_of
+from .plan import Geometry, even_blocks
 from .program import Tensor
 
 
@@ -75,7 +75,7 @@ class HeadLowering(ABC):
         _, n, v, _ = self.g.outputs(self.size)
         x_k = self.g.outputs(self.g.shape.hidden)[0]
         columns = slice(head * self.size, (head + 1) * self.size)
-        for token, rows in blocks_of(self.g.shape.tokens, e.plan.project_rows):
+        for token, rows in even_blocks(self.g.shape.tokens, e.plan.project_rows):
             e.operation(self.index, "projections")
             if self.x is not None:
                 x = self.x.at(token)
