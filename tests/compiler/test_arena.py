@@ -18,6 +18,7 @@ def test_skips_what_is_live() -> None:
     assert arena.take(4) == 6
     assert arena.take(2) == 0
     assert middle == 3
+    assert arena.used == 10
 
 
 def test_says_what_does_not_fit() -> None:

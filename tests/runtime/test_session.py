@@ -56,7 +56,7 @@ class Corrupting(Device):
 
 def test_a_difference_is_named() -> None:
     model = load_model("random", tokens=6, layers=1, hidden=16, heads=2, ffn=24)
-    # Byte 4 of the constants is the second weight row of the first head's keys or its parameters.
+    # Constants lie in the order of use: the parameters of the first head's keys come first.
     outcome = run_encoder(model.quantized, model.prepare(), Corrupting(PRESETS["tiny"], 0))
     assert outcome.difference is not None
     assert outcome.difference.layer == 0

@@ -19,6 +19,11 @@ class Arena:
         self._next = start
         self._live: dict[int, int] = {}
 
+    @property
+    def used(self) -> int:
+        """The first row after the last run in use."""
+        return max((address + rows for address, rows in self._live.items()), default=self.start)
+
     def take(self, rows: int) -> int:
         """The first row of a run of ``rows`` rows.
 

@@ -80,7 +80,7 @@ class _Lowering:
         self.x = Operand(persistent.take(x_b * tokens), tokens) if plan.x_resident else None
         context_rows = (shape.heads * h_k + h_b) * tokens
         self.context = Operand(persistent.take(context_rows), tokens) if plan.context_resident else None
-        used = persistent.take(1)
+        used = persistent.used
         self._attention_area = Arena("scratchpad (attention)", used, ring - used)
         self._row_area = Arena("scratchpad (row block)", used, ring - used)
         self.x_blocks = None if plan.x_resident else self._pair(self._attention_area, x_b, plan.project_rows)
