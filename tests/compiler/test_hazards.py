@@ -165,3 +165,13 @@ def test_late_reuse_does_not_pile_up_tokens() -> None:
     verify(synced, CONFIG, REGIONS)
     loads = [i for i in synced if i.opcode == Opcode.LOAD]
     assert 2 <= sum(i.wait != 0 for i in loads) <= 10
+
+
+def test_a_token_from_the_instruction_just_before_the_needed_one_is_not_enough() -> None:
+    early = [
+        load(0, give=1 << Unit.MATRIX),
+        load(4),
+        matrix(0, 4, 0, wait=1 << Unit.LOAD),
+    ]
+    with pytest.raises(ProgramError, match=r"instruction 2 \(MATRIX\) races with instruction 1 \(LOAD\)"):
+        verify(early, CONFIG, REGIONS)
