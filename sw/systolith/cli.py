@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -368,6 +369,43 @@ def bench(
     for line in moved:
         out.print(line, style="red")
     if moved or not record["bit_exact"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    campaigns: Annotated[list[str] | None, typer.Argument(help="Campaigns to run; all if none is named.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Time for a campaign that can use more.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the share that runs in every test run.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Gather the evidence: run campaigns and print what each promise rests on."""
+    from systolith.verification.evidence import CAMPAIGNS, Evidence, Options, run_campaign
+
+    unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
+    if unknown:
+        raise UsageError(f"unknown campaign {unknown[0]!r}; the campaigns are {', '.join(CAMPAIGNS)}")
+    _writable(json_file)
+    options = Options(seed=seed, seconds=seconds, quick=quick)
+    evidence: list[Evidence] = []
+    with err.status("starting") as status:
+        for name in campaigns or CAMPAIGNS:
+            evidence += run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+    table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
+    for column in ("promise", "evidence", "figure", "result"):
+        table.add_column(column)
+    for row in evidence:
+        table.add_row(
+            row.promise,
+            f"systolith verify {row.campaign}",
+            row.figure,
+            "[green]pass[/]" if row.passed else "[red]FAIL[/]",
+        )
+    out.print(table)
+    if json_file is not None:
+        _write(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
+    if not evidence or not all(row.passed for row in evidence):
         raise typer.Exit(1)
 
 

@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 
 #: Array sizes of suite ``generate``, and the largest of them that is also built into a simulator.
 DIMENSIONS = (4, 8, 16, 32, 64)
-_LARGEST_BUILT = 32
+_LARGEST_BUILT = 64
 #: Runs of each kind in suite ``sim``: the machine is never quiet, so the fastest counts.
 _RUNS = 3
 
