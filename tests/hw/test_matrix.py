@@ -62,7 +62,8 @@ class Memories:
 class Bench:
     """Runs instructions on the unit; collects the cycles of streamed rows, retirements, and the fault.
 
-    Reads are refused with probability ``stall``, those of activations also in the cycles ``refused``.
+    Reads are refused with probability ``stall``, those of activations also in the cycles ``refused``, and those of
+    weights, if ``banked``, where both want the same bank.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Bench:
         stall: float = 0.0,
         seed: int = 0,
         refused: range = range(0),
+        banked: bool = False,
     ) -> None:
         self.memories = Memories(config, seed)
         self.instructions = instructions
         self.stall = stall
         self.refused = refused
+        self.banked = banked
         self.rng = np.random.default_rng(seed)
         self.streamed: list[int] = []
         self.accepted: list[int] = []
@@ -109,6 +112,7 @@ class Bench:
                 ctx.set(port.data, np.resize(row, dut.config.row_bytes).tolist())
                 ready = self.rng.random() >= self.stall
                 ready &= port is not dut.activations or cycle not in self.refused
+                ready &= port is not dut.weights or not (self.banked and self._meet(ctx))
                 ctx.set(port.request.ready, ready)
                 asked = ready and ctx.get(port.request.valid)
                 pipeline.append(ctx.get(port.request.payload) if asked else None)
@@ -128,6 +132,12 @@ class Bench:
                 return
             await ctx.tick()
         assert self.fault is not None, "neither finished nor faulted"
+
+    def _meet(self, ctx) -> bool:
+        """Whether activations and weights are asked of the same bank."""
+        requests = [port.request for port in (self._dut.activations, self._dut.weights)]
+        banks = [ctx.get(request.payload) % self._dut.config.scratchpad_banks for request in requests]
+        return ctx.get(requests[0].valid) and banks[0] == banks[1]
 
     def _observe(self, ctx, cycle: int, retiring: list[int]) -> None:
         dut, out = self._dut, self._dut.accumulator
@@ -191,7 +201,7 @@ def test_random_instructions(size, stall):
     assert (bench.bank_waits > 0) == (stall > 0)
 
 
-@pytest.mark.parametrize(("size", "transpose"), [((8, 8), 0), ((8, 8), 1), ((9, 4), 0), ((4, 9), 1)])
+@pytest.mark.parametrize(("size", "transpose"), [((8, 8), 0), ((8, 8), 1), ((10, 4), 0), ((6, 10), 1)])
 def test_no_bubble_within_or_between_instructions(size, transpose):
     config = PRESETS["small"].resized(*size)
     period = size[1] if transpose else size[0]
@@ -211,6 +221,16 @@ def test_no_bubble_within_or_between_instructions(size, transpose):
     assert bench.retired[-1] - bench.accepted[0] == fill + rows - 1 + bench.array_latency + RETIRE_DELAY
     assert bench.weight_waits == fill - (2 + 4)
     assert bench.rows_left == bench.streamed[-1] - bench.accepted[0]
+
+
+@pytest.mark.parametrize("rows", [8, 10, 16])
+@pytest.mark.parametrize("step", range(4))
+def test_weights_and_activations_that_meet_in_a_bank_part_for_good(rows, step):
+    """Tiles of as many activation rows as weight rows leave no time to catch up what a meeting cost."""
+    config = PRESETS["small"].resized(rows, rows)
+    instruction = matrix(rows=rows, k_tiles=30, n_tiles=2, a_address=step, a_stride=16, w_k_stride=16, acc_stride=16)
+    bench = Bench(config, [instruction], banked=True).run()
+    assert bench.streamed == list(range(bench.streamed[0], bench.streamed[0] + 60 * rows))
 
 
 def test_every_bubble_of_a_busy_bank_counts_as_its_wait():

@@ -95,6 +95,7 @@ class MatrixUnit(wiring.Component):
         connect(m, activation_walk.tiles, tiles.i)
         connect(m, weight_rows.port, flipped(self.weights))
         connect(m, activation_rows.port, flipped(self.activations))
+        self._give_way(m, weight_rows, activation_rows)
         m.d.comb += [
             self.bank_wait.eq(activation_rows.bank_wait),
             self.rows_left.eq(activation_walk.instruction.valid | activation_walk.busy | activation_rows.busy),
@@ -128,6 +129,19 @@ class MatrixUnit(wiring.Component):
         m.d.sync += fault.eq(Mux(halt, Fault.NONE, found))
         with m.If(found != Fault.NONE):
             m.d.sync += halt.eq(1)
+
+    def _give_way(self, m: Module, weight_rows: RowPrefetch, activation_rows: RowPrefetch) -> None:
+        """Hold an activation read back that wants the bank of a weight read while weights run dry.
+
+        Otherwise activations go first, as weights usually have time to catch up. Not so where a tile has as few
+        activation rows as weight rows: each weight row lost would hold up a tile, and the array, while it waits,
+        brings both streams back to where they meet again. Activations have rows in waiting for this. (Where the array
+        has an odd number of rows such tiles may meet anew each time, at the cost of a cycle each.)
+        """
+        bank = (self.config.scratchpad_banks - 1).bit_length()
+        activation, weight = self.activations.request, weight_rows.port.request
+        same = activation.payload[:bank] == weight.payload[:bank]
+        m.d.comb += activation_rows.hold.eq(weight_rows.low & weight.valid & same)
 
     def _edge(self, m: Module, weight_rows: Any, activation_rows: Any) -> None:
         """Decide, each cycle, whether a weight row and whether an activation row enters the array."""

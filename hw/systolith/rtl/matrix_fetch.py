@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 from .config import Config
 from .interfaces import READ_LATENCY, ScratchpadRead, address_width
 
+#: Rows in waiting below which a prefetch is running dry.
+LOW = 4
 #: Where a row stands in its tile; travels with the row.
 ROW_MARK = data.StructLayout({"first": 1, "last": 1, "transpose": 1})
 
@@ -28,22 +30,30 @@ class Queue(wiring.Component):
     -------
     i : ``In(stream)``; an element is at ``o`` from the next cycle on.
     o : ``Out(stream)``
+    level : elements in the queue.
     """
 
     i: Any
     o: Any
+    level: Signal
 
     def __init__(self, shape: Any, depth: int) -> None:
         self.shape = shape
         self.depth = depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "level": Out(range(depth + 1)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
         write = memory.write_port()
         read = memory.read_port(domain="comb")
-        level = Signal(range(self.depth + 1))
+        level = self.level
         push = Signal()
         pop = Signal()
         m.d.comb += [
@@ -88,6 +98,8 @@ class RowPrefetch(wiring.Component):
     command : ``In(stream)`` of ``address`` (in range) and ``mark``.
     port : ``Out(ScratchpadRead(config))``
     rows : ``Out(stream)`` of ``data``, int8 of shape (row_bytes,), and the command's ``mark``.
+    hold : ``In(1)``: nothing is asked of the port in this cycle.
+    low : ``Out(1)``: fewer than :data:`LOW` rows are there to leave.
     busy : ``Out(1)``: a row was asked for and has not left.
     bank_wait : ``Out(1)``: no row is there, and one would be if its read had not waited for a bank.
     """
@@ -95,6 +107,8 @@ class RowPrefetch(wiring.Component):
     command: Any
     port: Any
     rows: Any
+    hold: Signal
+    low: Signal
     busy: Signal
     bank_wait: Signal
 
@@ -107,6 +121,8 @@ class RowPrefetch(wiring.Component):
                 "command": In(stream.Signature(self._command)),
                 "port": Out(ScratchpadRead(config)),
                 "rows": Out(stream.Signature(self._row)),
+                "hold": In(1),
+                "low": Out(1),
                 "busy": Out(1),
                 "bank_wait": Out(1),
             }
@@ -118,13 +134,18 @@ class RowPrefetch(wiring.Component):
         request = self.port.request
         requesting = Signal()
         asked = Signal(self._command, reset_less=True)
-        m.d.comb += [request.valid.eq(requesting), request.payload.eq(asked.address)]
+        granted = Signal()
+        m.d.comb += [
+            request.valid.eq(requesting & ~self.hold),
+            request.payload.eq(asked.address),
+            granted.eq(request.ready & ~self.hold),
+        ]
 
         credits = Signal(range(self.depth + 1), init=self.depth)
         taken = Signal()
         freed = Signal()
         m.d.comb += [
-            self.command.ready.eq((credits != 0) & (~requesting | request.ready)),
+            self.command.ready.eq((credits != 0) & (~requesting | granted)),
             taken.eq(self.command.valid & self.command.ready),
             freed.eq(self.rows.valid & self.rows.ready),
         ]
@@ -134,7 +155,7 @@ class RowPrefetch(wiring.Component):
             m.d.sync += credits.eq(credits + 1)
         with m.If(taken):
             m.d.sync += [requesting.eq(1), asked.eq(self.command.payload)]
-        with m.Elif(request.ready):
+        with m.Elif(granted):
             m.d.sync += requesting.eq(0)
 
         # Data follows its transfer after a fixed time, so the marks need no queue of their own.
@@ -150,8 +171,9 @@ class RowPrefetch(wiring.Component):
 
         # A read that was refused shows at the end of the queue only after the time that its row would have taken.
         refused = Signal(READ_LATENCY + 1)
-        m.d.sync += refused.eq(Cat(request.valid & ~request.ready, refused))
+        m.d.sync += refused.eq(Cat(requesting & ~granted, refused))
         m.d.comb += [
+            self.low.eq(queue.level < LOW),
             self.busy.eq(credits != self.depth),
             self.bank_wait.eq(~self.rows.valid & refused[-1]),
         ]

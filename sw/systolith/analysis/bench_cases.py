@@ -161,6 +161,8 @@ def _quick() -> list[Case]:
              workload=GemmWorkload(rows=64, depth=96, columns=80)),
         Case(suite="quick", name="layer of 96, 32 tokens, 16x16", config=default,
              workload=EncoderWorkload(hidden=96, heads=3, ffn=192, tokens=32)),
+        Case(suite="quick", name="GEMM 16x96x160, 16x16", config=default,
+             workload=GemmWorkload(rows=16, depth=96, columns=160)),
     ]  # fmt: skip
 
 
