@@ -1,0 +1,233 @@
+"""Are the tests able to fail? Small faults are seeded into RTL, numerics and verifier; the tests must notice.
+
+Each fault lives in a copy of one file that ``PYTHONPATH`` finds before a snapshot of the tree. The tests run nearest
+first and stop at the first failure; RTL that passes them all must still run an encoder, bit-exact and in exactly
+the known cycles. What survives is a hole in the tests unless ``equivalent_mutants.toml`` says why it changes nothing.
+
+Verdicts are kept in the cache of the simulators. One from the same tree is final; one from another tree is a hint:
+the test that noticed the fault then runs first.
+"""
+
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from systolith.sim.build import cache_directory
+
+from .evidence import Evidence, Options, Report
+from .mutation import Mutation, mutations, sample
+from .mutation_run import Job, Verdict
+from .mutation_workshop import Store, Workshop
+
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+#: Faults of a full run.
+AMOUNT = 130
+#: What is changed: everything below these places,
+TARGETS = ("hw/systolith/rtl", "sw/systolith/numerics", "sw/systolith/compiler/hazards.py")
+#: except what makes documents and speed instead of hardware, and what only simulators read.
+LEFT_OUT = ("documentation.py", "verilog.py", "chip_state.py")
+#: The faults of a quick run: file, line as it is, line with the fault.
+QUICK = (
+    ("hw/systolith/rtl/tokens.py", "m.d.sync += count.eq(count + 1)", "m.d.sync += count.eq(count - 1)"),
+    ("sw/systolith/numerics/integer.py", "length += np.where(large, step, 0)", "length += np.where(large, step, 1)"),
+    ("sw/systolith/compiler/hazards.py", "if other != unit and needed[other] > clock[other]:",
+     "if other != unit and needed[other] >= clock[other]:"),
+)  # fmt: skip
+#: A mutant that takes this many times as long as the sound tree, and some seconds for a slow moment, hangs.
+_SLOWER, _GRACE = 3.0, 120.0
+#: Seconds that the tests of the sound tree may take.
+_BASELINE_LIMIT = 1800.0
+#: Mutants at the same time; each is one process and, now and then, a C++ compiler.
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """One mutant: what noticed it (``killer``), or what kept it from being a design at all (``design``)."""
+
+    mutation: Mutation
+    design: str
+    killer: str
+
+    @property
+    def survived(self) -> bool:
+        return not self.design and not self.killer
+
+
+def root() -> Path:
+    """The root of the project: campaigns need its tests, so it must be a checkout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no tests beside the package.
+    """
+    place = Path(__file__).resolve().parents[3]
+    if not (place / "tests" / "hw").is_dir():
+        raise FileNotFoundError(f"mutants need the tests of a checkout; there are none in {place}")
+    return place
+
+
+def files(place: Path) -> list[str]:
+    """The files that get faults, relative to the root."""
+    paths = [
+        p
+        for target in TARGETS
+        for p in ([place / target] if target.endswith(".py") else (place / target).rglob("*.py"))
+    ]
+    return [str(p.relative_to(place)) for p in sorted(paths) if p.name not in LEFT_OUT]
+
+
+def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str, str, str], str]:
+    """Reasons of the explained mutants, by file, scope, and line before and after."""
+    entries = tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", [])
+    return {(e["file"], e["scope"], e["before"], e["after"]): e["reason"] for e in entries}
+
+
+def key(m: Mutation) -> tuple[str, str, str, str]:
+    """What an explanation of a mutant is filed under."""
+    return m.path, m.scope, m.before, m.after
+
+
+class Hunt:
+    """Runs mutants, with what is known of the sound tree and of earlier runs.
+
+    Raises
+    ------
+    RuntimeError
+        If the tests of the sound tree fail.
+    """
+
+    def __init__(self, workshop: Workshop, store: Store, paths: list[str], report: Report) -> None:
+        self._workshop = workshop
+        self._store = store
+        known = store.load(("baseline", workshop.fingerprint))
+        if not known:
+            report("running the tests without any fault")
+            tests = sorted({test for path in paths for test in workshop.map.tests(path, {})})
+            job = Job(
+                module="systolith.rtl.config", groups=[self._quick(tests)], design=True, cycles=0, keep_going=True
+            )
+            verdict = workshop.run(job, _BASELINE_LIMIT)
+            if verdict.design or verdict.killer:
+                raise RuntimeError(f"the tests fail without any fault: {verdict.design or verdict.killer}")
+            known = asdict(verdict)
+            store.save(("baseline", workshop.fingerprint), known)
+        self._baseline = Verdict(**known)
+
+    def judge(self, mutation: Mutation) -> Result:
+        """Whether anything notices the fault."""
+        known = self._store.load(key(mutation))
+        if known.get("tree") != self._workshop.fingerprint:
+            tests = self._workshop.map.tests(mutation.path, self._baseline.seconds)
+            groups = [self._quick(tests[:1]), self._quick(tests[1:4]), self._quick(tests[4:])]
+            hint = str(known.get("killer", ""))
+            if "::" in hint and (self._workshop.root / hint.partition("::")[0]).exists():
+                groups.insert(0, [hint.partition("[")[0]])
+            hardware = mutation.path.startswith("hw/")
+            job = Job(
+                module=self._workshop.map.module(mutation.path), groups=[g for g in groups if g], design=hardware,
+                cycles=self._baseline.cycles if hardware else None,
+            )  # fmt: skip
+            limit = _SLOWER * sum(self._baseline.seconds.get(test, 0.0) for test in tests) + _GRACE
+            verdict = self._workshop.run(job, limit, mutation)
+            known = {"tree": self._workshop.fingerprint, "design": verdict.design, "killer": verdict.killer}
+            self._store.save(key(mutation), known)
+        return Result(mutation, known["design"], known["killer"])
+
+    @staticmethod
+    def _quick(tests: list[str]) -> list[str]:
+        return [*tests, "-m", "not slow"] if tests else []
+
+
+def hunt(
+    chosen: Iterable[Mutation],
+    judge: Callable[[Mutation], Result],
+    seconds: float | None,
+    report: Report,
+    expected: int,
+) -> Iterator[Result]:
+    """Results of the mutants as they come; after ``seconds`` no new one is begun."""
+    start = time.monotonic()
+    waiting = iter(chosen)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        running: list[Future[Result]] = []
+        done = 0
+        while True:
+            while len(running) < 2 * _AT_ONCE and (seconds is None or time.monotonic() - start < seconds):
+                mutation = next(waiting, None)
+                if mutation is None:
+                    break
+                running.append(pool.submit(judge, mutation))
+            if not running:
+                return
+            result = running.pop(0).result()
+            done += 1
+            spent = time.monotonic() - start
+            left = spent / done * (expected - done) if seconds is None else seconds - spent
+            fate = "survived" if result.survived else f"noticed by {result.killer or 'the generator'}"
+            report(f"{done} of {expected}, {max(left, 0) / 60:.0f} min left: {result.mutation} ({fate})")
+            yield result
+
+
+def quick_campaign(place: Path, report: Report) -> list[Evidence]:
+    """A handful of fixed faults against their nearest tests."""
+    wanted = {(path, before, after) for path, before, after in QUICK}
+    chosen = [m for path, _, _ in QUICK for m in mutations(place, path) if (m.path, m.before, m.after) in wanted]
+    if len(chosen) != len(QUICK):
+        raise LookupError(f"{len(QUICK) - len(chosen)} of the {len(QUICK)} quick mutants have no place in the sources")
+
+    with tempfile.TemporaryDirectory(prefix="systolith-mutants-") as name:
+        workshop = Workshop(place, Path(name))
+
+        def judge(mutation: Mutation) -> Result:
+            mirrored = workshop.map.mirrored(mutation.path)
+            job = Job(module=workshop.map.module(mutation.path), groups=[[str(mirrored)]], design=False)
+            verdict = workshop.run(job, _GRACE, mutation)
+            return Result(mutation, verdict.design, verdict.killer)
+
+        return [_evidence(list(hunt(chosen, judge, None, report, len(chosen))), {})]
+
+
+def campaign(options: Options, report: Report) -> list[Evidence]:
+    """Seed :data:`AMOUNT` faults, or as many as fit in ``options.seconds``; pass if each survivor is explained."""
+    place = root()
+    if options.quick:
+        return quick_campaign(place, report)
+    paths = files(place)
+    chosen = sample(place, paths, options.seed)
+    amount = AMOUNT if options.seconds is None else len(chosen)
+    with tempfile.TemporaryDirectory(prefix="systolith-mutants-") as name:
+        workshop = Workshop(place, Path(name))
+        current = Hunt(workshop, Store(cache_directory() / "mutants"), paths, report)
+        results = list(hunt(chosen[:amount], current.judge, options.seconds, report, amount))
+    return [_evidence(results, equivalents())]
+
+
+def _evidence(results: list[Result], explained: Mapping[tuple[str, str, str, str], str]) -> Evidence:
+    survivors = [r for r in results if r.survived]
+    open_ = [r for r in survivors if key(r.mutation) not in explained]
+    stillborn = sum(bool(r.design) for r in results)
+    killed = len(results) - stillborn - len(survivors)
+    figure = (
+        f"{len(results)} faults: {killed} noticed, {stillborn} never become a design, "
+        f"{len(survivors) - len(open_)} explained as equivalent, {len(open_)} survive"
+    )
+    return Evidence(
+        campaign="mutants",
+        promise="the tests notice small faults in RTL, numerics and verifier",
+        figure=figure,
+        passed=bool(results) and not open_,
+        details={
+            "faults": len(results),
+            "killed": killed,
+            "stillborn": stillborn,
+            "explained": [str(r.mutation) for r in survivors if key(r.mutation) in explained],
+            "survivors": [str(r.mutation) for r in open_],
+            "killers": {str(r.mutation): r.killer or r.design for r in results if not r.survived},
+        },
+    )

@@ -1,0 +1,120 @@
+"""Where mutants are made and tested: a snapshot of the tree, and a memory of what became of them."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .mutation import Mutation
+from .mutation_run import Job, Verdict
+from .mutation_tests import SOURCES, TestMap
+
+#: What noticed a mutant that did not end in time.
+HANGS = "runs too long"
+
+
+class Workshop:
+    """A snapshot of the tree, and runs of its tests with or without a fault.
+
+    Parameters
+    ----------
+    place : Path
+        The root of the project.
+    directory : Path
+        An empty directory for the snapshot and the simulators of mutants.
+    """
+
+    def __init__(self, place: Path, directory: Path) -> None:
+        self.root = directory / "tree"
+        self._directory = directory
+        self._numbers = itertools.count()
+        for name in (*SOURCES, "tests"):
+            shutil.copytree(place / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(place / "pyproject.toml", self.root)
+        digest = sha256(sys.version.encode())
+        for path in sorted(p for p in self.root.rglob("*") if p.is_file()):
+            digest.update(str(path.relative_to(self.root)).encode() + b"\0" + path.read_bytes())
+        self.fingerprint = digest.hexdigest()
+        self.map = TestMap(self.root)
+
+    def run(self, job: Job, limit: float, mutation: Mutation | None = None) -> Verdict:
+        """The verdict on the tree with a fault, or on the sound one."""
+        work = self._directory / f"mutant{next(self._numbers)}"
+        work.mkdir()
+        paths = [self.root / source for source in SOURCES]
+        if mutation is not None:
+            paths.insert(0, self._overlay(mutation, work))
+        (work / "job.json").write_text(json.dumps(asdict(job)))
+        command = [sys.executable, "-m", "systolith.verification.mutation_run", work / "job.json", work / "result.json"]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "SYSTOLITH_CACHE": str(work / "cache")}
+        env["OPENBLAS_NUM_THREADS"] = "1"
+        try:
+            finished = _finishes(command, limit, self.root, env)
+            if finished and (work / "result.json").exists():
+                return Verdict(**json.loads((work / "result.json").read_text()))
+            return Verdict(killer="the process died" if finished else HANGS)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _overlay(self, mutation: Mutation, work: Path) -> Path:
+        """A source root with the faulty file alone, or all of its package if that has an ``__init__``."""
+        _, _, inner = mutation.path.partition("/")
+        original, target = self.root / mutation.path, work / "overlay" / inner
+        if (original.parent / "__init__.py").exists():
+            shutil.copytree(original.parent, target.parent, ignore=shutil.ignore_patterns("__pycache__"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(mutation.apply(original.read_bytes()))
+        return work / "overlay"
+
+
+def _finishes(command: list[Any], limit: float, cwd: Path, env: Mapping[str, str]) -> bool:
+    """Whether a command ends within ``limit`` seconds; else it is killed with all that it started."""
+    with (Path(env["SYSTOLITH_CACHE"]).parent / "output").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    return True
+
+
+class Store:
+    """Verdicts of earlier runs, a file for each.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def load(self, name: object) -> dict[str, Any]:
+        """What was saved under the name, or nothing."""
+        path = self._path(name)
+        entry: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return entry
+
+    def save(self, name: object, entry: Mapping[str, Any]) -> None:
+        path = self._path(name)
+        path.with_suffix(f".{os.getpid()}").write_text(json.dumps(entry))
+        path.with_suffix(f".{os.getpid()}").replace(path)
+
+    def _path(self, name: object) -> Path:
+        return self._directory / f"{sha256(repr(name).encode()).hexdigest()[:24]}.json"
