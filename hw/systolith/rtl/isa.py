@@ -6,7 +6,7 @@ rows of their memory; DRAM offsets count bytes from the base of a region named i
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from amaranth.hdl import signed, unsigned
@@ -154,6 +154,10 @@ for _opcode, _layout in LAYOUTS.items():
         raise AssertionError(f"{_opcode.name} takes {_layout.size} of {INSTRUCTION_BITS} bits")
 
 
+#: Fields that an instruction leaves out are 0.
+_ZEROS = {opcode: dict.fromkeys((f.name for f in fields), 0) for opcode, fields in FIELDS.items()}
+
+
 class InstructionError(ValueError):
     """A field out of range or a word that is no instruction; the message names the field, value and bound."""
 
@@ -165,13 +169,13 @@ class Instruction:
     opcode: Opcode
     values: dict[str, int] = field(default_factory=dict)
 
-    def __getattr__(self, name: str) -> int:
-        values: dict[str, int] = self.__dict__.get("values", {})
-        if name in values:
-            return values[name]
-        if any(f.name == name for f in FIELDS[self.__dict__["opcode"]]):
-            return 0
-        raise AttributeError(f"{self.opcode.name} has no field {name!r}")
+    def __post_init__(self) -> None:
+        # Fields are plain attributes: programs are read field by field, millions of times.
+        self.__dict__.update(_ZEROS[self.opcode] | self.values | {"opcode": self.opcode})
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
 
     @property
     def unit(self) -> Unit:

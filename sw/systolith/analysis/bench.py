@@ -165,10 +165,11 @@ def suites_record(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def print_results(console: Console, results: Sequence[Result]) -> None:
-    """Two tables: cycles beside their bound, and the causes of the cycles."""
+    """Three tables: cycles beside their bound, the causes of the cycles, and the programs."""
     console.print(_cycles_table(results))
     console.print(FORMULA, highlight=False)
     console.print(_causes_table(results))
+    console.print(_programs_table(results))
 
 
 def _table(title: str, first: Sequence[str], rest: Sequence[str]) -> Table:
@@ -222,4 +223,23 @@ def _causes_table(results: Sequence[Result]) -> Table:
         found = result.causes
         shares = (f"{100 * found[label] / result.cycles:.2f}" for _, label in CAUSES)
         table.add_row(result.case.name, timing_name(result.timing), *shares)
+    return table
+
+
+def _programs_table(results: Sequence[Result]) -> Table:
+    """The program of each case: its size, the wall time to compile and prove it, and the simulator's speed."""
+    table = _table("Programs", ("case",), ("instructions", "KB", "compiled, s", "simulated, kcycle/s"))
+    shown: set[str] = set()
+    for result in results:
+        measured = result.measurement
+        if result.case.name in shown:
+            continue
+        shown.add(result.case.name)
+        table.add_row(
+            result.case.name,
+            f"{len(measured.program.operation_of):,}",
+            f"{len(measured.program.image) / 1e3:,.0f}",
+            f"{measured.compile_seconds:.1f}",
+            f"{result.cycles / measured.result.wall_seconds / 1e3:,.0f}",
+        )
     return table

@@ -206,29 +206,36 @@ def combine(
     context_resident: bool,
 ) -> Plan | None:
     """The cheapest plan of any ``attention`` with any ``rows`` that leave room for the weight ring."""
-    best: Plan | None = None
     beat = config.row_pitch / config.bus_bytes
-    for a in attention:
-        for r in rows:
+
+    def alone(compute: int, load_rows: int, rest: float) -> tuple[float, float]:
+        """Cycles of one part by itself, and those of its loads."""
+        loads = load_rows * beat
+        return max(compute, loads * _MEMORY_MARGIN) + rest, loads
+
+    attention_parts = [(a, *alone(a.compute_cycles, a.load_rows, a.stall_cycles)) for a in attention]
+    row_parts = [(r, *alone(r.compute_cycles, r.load_rows, r.vector_cycles + r.chunk_cycles)) for r in rows]
+    best, fewest = None, math.inf
+    for a, a_cycles, a_loads in attention_parts:
+        for r, r_cycles, r_loads in row_parts:
+            cycles = a_cycles + r_cycles
+            if cycles >= fewest:
+                continue
             ring = config.scratchpad_rows - max(a.scratchpad_rows, r.scratchpad_rows)
             chunk = min(_CHUNK_TILES * config.rows, ring // _RING_CHUNKS // config.rows * config.rows)
             if chunk < config.rows:
                 continue
-            cycles = (
-                max(a.compute_cycles, a.load_rows * beat * _MEMORY_MARGIN)
-                + max(r.compute_cycles, r.load_rows * beat * _MEMORY_MARGIN)
-                + a.stall_cycles
-                + r.vector_cycles
-                + r.chunk_cycles
-                # A short ring cannot hide the latency of memory.
-                + (r.load_rows + a.load_rows) * beat * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
-            )
-            if best is None or cycles < best.cycles:
-                best = Plan(
-                    a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring, chunk,
-                    cycles, a.key_rows, a.held_blocks, a.kv_resident, a.value_places,
-                )  # fmt: skip
-    return best
+            # A short ring cannot hide the latency of memory.
+            cycles += (a_loads + r_loads) * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
+            if cycles < fewest:
+                best, fewest = (a, r, ring, chunk), cycles
+    if best is None:
+        return None
+    a, r, ring, chunk = best
+    return Plan(
+        a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring, chunk,
+        fewest, a.key_rows, a.held_blocks, a.kv_resident, a.value_places,
+    )  # fmt: skip
 
 
 def _whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
