@@ -41,8 +41,7 @@ verify: $(READY) ## all the evidence in one table: promise, evidence, figure, pa
 fuzz: $(READY) ## random programs on RTL and functional device (SECONDS=n SEED=s)
 	$(CLI) verify fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
-formal: $(READY) ## proofs by bounded model checking and induction (installs the extra formal)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[formal]'
+formal: $(READY) ## proofs by bounded model checking and induction
 	$(CLI) verify formal $(ARGS)
 
 mutants: $(READY) ## small faults seeded into RTL and numerics; which do the tests miss?

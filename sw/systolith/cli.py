@@ -391,7 +391,10 @@ def verify(
     evidence: list[Evidence] = []
     with err.status("starting") as status:
         for name in campaigns or CAMPAIGNS:
-            evidence += run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+            try:
+                evidence += run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+            except ModuleNotFoundError as error:
+                raise UsageError(f"campaign {name}: {error}") from error
     table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
     for column in ("promise", "evidence", "figure", "result"):
         table.add_column(column)
