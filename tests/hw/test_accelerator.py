@@ -369,7 +369,7 @@ def test_a_silent_bus_is_reported_and_the_next_start_runs():
     async def scenario(host, memory):
         await host.prepare(watchdog=100)
         memory.silent = True
-        assert await host.run(memory, Product(0).program()) == 0b100
+        assert await host.run(memory, Product(0).program()) == 0b1100
         assert (await host.read("FAULT_CODE"), await host.read("FAULT_INDEX")) == (Fault.WATCHDOG, 0)
         memory.silent = False
         await host.write("WATCHDOG", 0)

@@ -113,9 +113,12 @@ def test_the_watchdog_counts_cycles_without_a_retirement():
             await ctx.tick().repeat(8)
             await pulse(ctx, dut.retired)
         assert not ctx.get(dut.halt)
+        ctx.set(dut.waiting, 0b0010_0000)
         await ctx.tick().repeat(11)
+        ctx.set(dut.waiting, 0)
         assert ctx.get(dut.halt)
         assert await stopped(ctx, dut)
+        assert ctx.get(dut.fault_waiting) == 0b0010_0000
         assert (ctx.get(dut.fault_code), ctx.get(dut.fault_index)) == (Fault.WATCHDOG, 7)
 
     simulate(dut, testbench)
@@ -135,8 +138,10 @@ def test_a_bus_that_never_answers_is_given_up_without_a_core_reset(watchdog):
             await pulse(ctx, dut.reset)
         assert not await stopped(ctx, dut)
         for _ in range(3):
-            assert (ctx.get(dut.fault), ctx.get(dut.halt)) == (1, 1)
+            assert (ctx.get(dut.fault), ctx.get(dut.halt), ctx.get(dut.unanswered)) == (1, 1, 1)
             await ctx.tick()
+        ctx.set(dut.idle, 1)
+        assert not ctx.get(dut.unanswered)
         await launch(ctx, dut)
         assert not ctx.get(dut.halt)
 

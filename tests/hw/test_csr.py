@@ -93,7 +93,8 @@ def test_every_writable_register_keeps_its_own_value(order):
             value = 0x01010101 * (i + 1)
             assert await write(ctx, dut.bus, OFFSETS[name], value, order=order) == OKAY
             bits = 2 if name == "IRQ_ENABLE" else CONFIG.axi_address_width - 32 if name.endswith("_HI") else 32
-            written[name] = value & (1 << bits) - 1
+            low = CONFIG.bus_bytes if name.endswith("BASE_LO") else 1
+            written[name] = value & (1 << bits) - low
         for name, value in written.items():
             assert await read(ctx, dut.bus, OFFSETS[name]) == (value, OKAY), name
         assert ctx.get(dut.program_base) == written["PROGRAM_BASE_LO"] | written["PROGRAM_BASE_HI"] << 32
@@ -128,7 +129,7 @@ def test_what_does_not_exist_or_cannot_be_written_answers_slverr():
     dut = Csr(CONFIG)
 
     async def testbench(ctx):
-        for offset in (0x048, 0x10C, 0xFFC):
+        for offset in (0x04C, 0x10C, 0xFFC):
             assert await read(ctx, dut.bus, offset) == (0, SLVERR)
             assert await write(ctx, dut.bus, offset, 1) == SLVERR
         for register in REGISTERS:
@@ -198,5 +199,17 @@ def test_counters_are_wide_and_in_their_registers():
         for i, (name, _) in enumerate(COUNTERS):
             assert await read(ctx, dut.bus, OFFSETS[f"{name.upper()}_LO"]) == (100 + i, OKAY)
             assert await read(ctx, dut.bus, OFFSETS[f"{name.upper()}_HI"]) == (i + 1, OKAY)
+
+    simulate(dut, testbench)
+
+
+def test_a_fault_shows_who_waits_for_whom():
+    dut = Csr(CONFIG)
+
+    async def testbench(ctx):
+        ctx.set(dut.fault_waiting, 0b0010_0000_0100_0001)
+        ctx.set(dut.unanswered, 1)
+        assert await read(ctx, dut.bus, OFFSETS["FAULT_WAITING"]) == (0b0010_0000_0100_0001, OKAY)
+        assert await read(ctx, dut.bus, OFFSETS["STATUS"]) == (0b1000, OKAY)
 
     simulate(dut, testbench)

@@ -1,5 +1,6 @@
 """A device whose accelerator is ``mover.sv``, so that the simulation room is tested without the accelerator."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,12 @@ MOVER = (Path(__file__).parent / "mover.sv").read_text()
 
 @pytest.fixture
 def mover(monkeypatch: pytest.MonkeyPatch) -> Callable[..., rtl.RtlDevice]:
-    """``mover(**options)`` is an ``RtlDevice``; ``skew`` starts its bursts that many beats late."""
+    """``mover(**options)`` is an ``RtlDevice``; ``declared`` are the longest burst and the bursts outstanding."""
 
-    def device(*, skew: int = 0, **options: Any) -> rtl.RtlDevice:
-        verilog = MOVER.replace("SKEW = 0", f"SKEW = {skew}")
-        monkeypatch.setattr(rtl, "build", functools.partial(build, verilog=verilog))
-        return rtl.RtlDevice(preset("tiny"), **options)
+    def device(*, declared: tuple[int, int] = (16, 64), **options: Any) -> rtl.RtlDevice:
+        monkeypatch.setattr(rtl, "build", functools.partial(build, verilog=MOVER))
+        beats, outstanding = declared
+        config = dataclasses.replace(preset("tiny"), axi_burst_beats=beats, axi_outstanding=outstanding)
+        return rtl.RtlDevice(config, **options)
 
     return device

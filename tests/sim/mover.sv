@@ -1,8 +1,8 @@
 // A stand-in for the accelerator, quick to build, that makes the memory work: it copies PROGRAM_LENGTH times 32
 // bytes from PROGRAM_BASE to the base of region 0, in bursts of BEATS beats, as fast as the memory lets it.
 // Each burst counts as an instruction of unit LOAD, issued at its read address and retired by its write response.
-// With SKEW it starts bursts that many beats later, which can make them cross a page: a breach of the protocol.
-module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, SKEW = 0) (
+// The size of region 1 in bytes, if it is not 0, names a breach of the protocol that it commits.
+module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING = 64) (
   input clk, input rst, output irq,
   input [11:0] s_axi__awaddr, input s_axi__awvalid, output s_axi__awready,
   input [31:0] s_axi__wdata, input [3:0] s_axi__wstrb, input s_axi__wvalid, output s_axi__wready,
@@ -21,11 +21,12 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, SKEW = 0) (
 );
   localparam BURST = BEATS * WIDTH / 8;
   reg [31:0] registers [0:1023];
-  reg [31:0] cycles, reads, writes, responses, beat;
+  reg [31:0] cycles, reads, reads_ended, writes, responses, beat;
   reg busy, done, fault;
   wire [31:0] bursts = registers[10] * 32 / BURST;
   wire [ADDRESS-1:0] source = {registers[9], registers[8]};
   wire [ADDRESS-1:0] target = {registers[65], registers[64]};
+  wire [31:0] breach = registers[70];
   wire write = s_axi__awvalid && s_axi__wvalid && !s_axi__bvalid;
   assign s_axi__awready = write;
   assign s_axi__wready = write;
@@ -33,21 +34,21 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, SKEW = 0) (
   assign s_axi__bresp = 0;
   assign s_axi__rresp = 0;
   assign irq = done || fault;
-  assign m_axi__arid = 0;
-  assign m_axi__awid = 0;
-  assign m_axi__araddr = source + reads * BURST + SKEW * WIDTH / 8;
-  assign m_axi__awaddr = target + writes * BURST;
+  assign m_axi__arid = breach != 1;
+  assign m_axi__awid = breach == 2;
+  assign m_axi__araddr = source + reads * BURST + (breach == 3 ? WIDTH / 8 : breach == 4 ? 4 : 0);
+  assign m_axi__awaddr = target + writes * BURST + (breach == 5 && !m_axi__awready ? BURST : 0);
   assign {m_axi__arlen, m_axi__awlen} = {2{8'(BEATS - 1)}};
-  assign {m_axi__arsize, m_axi__awsize} = {2{3'($clog2(WIDTH / 8))}};
-  assign {m_axi__arburst, m_axi__awburst} = {2{2'd1}};
-  assign m_axi__arvalid = busy && reads != bursts;
-  assign m_axi__awvalid = busy && writes != bursts;
+  assign {m_axi__arsize, m_axi__awsize} = {2{3'($clog2(WIDTH / 8)) - 3'(breach == 6)}};
+  assign {m_axi__arburst, m_axi__awburst} = {2{2'(breach != 7)}};
+  assign m_axi__arvalid = busy && reads != bursts && reads - reads_ended < OUTSTANDING;
+  assign m_axi__awvalid = busy && writes != bursts + 32'(breach == 8) && writes - responses < OUTSTANDING;
   assign m_axi__wvalid = m_axi__rvalid;
   assign m_axi__rready = m_axi__wready;
-  assign m_axi__wdata = m_axi__rdata;
-  assign m_axi__wstrb = '1;
-  assign m_axi__wlast = beat == BEATS - 1;
-  assign m_axi__bready = 1;
+  assign m_axi__wdata = breach == 9 && !m_axi__wready ? ~m_axi__rdata : m_axi__rdata;
+  assign m_axi__wstrb = breach == 10 && !m_axi__wready ? '0 : '1;
+  assign m_axi__wlast = breach != 11 && beat == BEATS - 1 - 32'(breach == 12);
+  assign m_axi__bready = breach != 13;
   assign trace_issue = {3'd0, m_axi__arvalid && m_axi__arready};
   assign trace_retire = {3'd0, m_axi__bvalid};
   assign trace_issue_index = reads;
@@ -71,6 +72,7 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, SKEW = 0) (
       endcase
     end
     if (m_axi__arvalid && m_axi__arready) reads <= reads + 1;
+    if (m_axi__rvalid && m_axi__rready && m_axi__rlast) reads_ended <= reads_ended + 1;
     if (m_axi__awvalid && m_axi__awready) writes <= writes + 1;
     if (m_axi__wvalid && m_axi__wready) beat <= m_axi__wlast ? 0 : beat + 1;
     if (m_axi__rvalid && m_axi__rresp != 0 && !fault) begin
@@ -86,6 +88,6 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, SKEW = 0) (
       end
     end
     if (rst)
-      {busy, done, fault, s_axi__bvalid, s_axi__rvalid, cycles, reads, writes, responses, beat} <= 0;
+      {busy, done, fault, s_axi__bvalid, s_axi__rvalid, cycles, reads, reads_ended, writes, responses, beat} <= 0;
   end
 endmodule

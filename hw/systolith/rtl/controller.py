@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .interfaces import FAULT_BITS, INDEX_BITS, Fault
+from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, Fault
 
 #: One fault report: a ``Fault`` code (0 is none) and the index of the instruction.
 FAULT_REPORT = data.StructLayout({"code": FAULT_BITS, "index": INDEX_BITS})
@@ -43,12 +43,15 @@ class Controller(wiring.Component):
     finished : everything was fetched, dispatched and retired, and the buses are quiet.
     idle : nothing is outstanding on a bus.
     oldest : index of the oldest unretired instruction, for the watchdog's report.
+    waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
     core_reset : the core returns to its initial state.
     clear : a program starts, perhaps of length 0: counters return to 0.
     launch : the fetch starts.
     halt : no new burst, no new instruction.
     running : from the launch to the end; cycles count.
     busy, done, fault, fault_code, fault_index : what the CSRs show.
+    fault_waiting : ``waiting`` in the cycle of the fault.
+    unanswered : the core stays halted because its bus is not quiet yet.
     completed, faulted : one pulse at the end, the one or the other.
     """
 
@@ -61,6 +64,7 @@ class Controller(wiring.Component):
     finished: Signal
     idle: Signal
     oldest: Signal
+    waiting: Signal
     core_reset: Signal
     clear: Signal
     launch: Signal
@@ -71,6 +75,8 @@ class Controller(wiring.Component):
     fault: Signal
     fault_code: Signal
     fault_index: Signal
+    fault_waiting: Signal
+    unanswered: Signal
     completed: Signal
     faulted: Signal
 
@@ -80,9 +86,11 @@ class Controller(wiring.Component):
             "start": In(1), "reset": In(1), "length": In(32), "watchdog": In(32),
             "faults": In(data.ArrayLayout(FAULT_REPORT, sources)),
             "retired": In(1), "finished": In(1), "idle": In(1), "oldest": In(INDEX_BITS),
+            "waiting": In(WAITING_BITS),
             "core_reset": Out(1), "clear": Out(1), "launch": Out(1), "halt": Out(1), "running": Out(1),
             "busy": Out(1), "done": Out(1), "fault": Out(1),
             "fault_code": Out(FAULT_BITS), "fault_index": Out(INDEX_BITS),
+            "fault_waiting": Out(WAITING_BITS), "unanswered": Out(1),
             "completed": Out(1), "faulted": Out(1),
         })  # fmt: skip
 
@@ -101,6 +109,7 @@ class Controller(wiring.Component):
                 m.d.comb += self.halt.eq(stuck)
                 with m.If(self.start | self.reset):
                     m.d.sync += [self.done.eq(0), self.fault.eq(0), self.fault_code.eq(0), self.fault_index.eq(0)]
+                    m.d.sync += self.fault_waiting.eq(0)
                 with m.If(self.start):
                     m.next = "LAUNCH"
                 with m.Elif(self.reset):
@@ -141,7 +150,7 @@ class Controller(wiring.Component):
                 m.d.comb += self.core_reset.eq(1)
                 m.d.sync += stuck.eq(0)
                 self._report(m)
-        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), self.unanswered.eq(stuck & ~self.idle)]
         return m
 
     def _select_fault(self, m: Module, expired: Signal) -> Signal:
@@ -155,6 +164,8 @@ class Controller(wiring.Component):
             with m.If(report.code != Fault.NONE):
                 m.d.comb += found.eq(1)
                 m.d.sync += [self.fault_code.eq(report.code), self.fault_index.eq(report.index)]
+        with m.If(found):
+            m.d.sync += self.fault_waiting.eq(self.waiting)
         return found
 
     def _report(self, m: Module) -> None:

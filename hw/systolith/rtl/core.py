@@ -16,7 +16,7 @@ from .dma.channels import connect_axi
 from .dma.fetch import Fetch
 from .dma.load import LoadUnit
 from .dma.store import StoreUnit
-from .interfaces import INDEX_BITS, Axi, Regions
+from .interfaces import INDEX_BITS, WAITING_BITS, Axi, Regions
 from .isa import Unit
 from .matrix import MatrixUnit
 from .parameters import Parameters
@@ -48,6 +48,7 @@ class Core(wiring.Component):
     finished : every instruction was fetched, dispatched and retired, and the core is idle.
     faults : ``Out(ArrayLayout(FAULT_REPORT, SOURCES))``: the units, fetch, dispatch.
     oldest : index of the oldest unretired instruction.
+    waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
     events : ``Out(EVENTS)``, all but ``cycles``.
     trace : ``Out(TRACE)``.
     """
@@ -65,6 +66,7 @@ class Core(wiring.Component):
     finished: Signal
     faults: Any
     oldest: Signal
+    waiting: Signal
     events: Any
     trace: Any
 
@@ -82,6 +84,7 @@ class Core(wiring.Component):
                 "finished": Out(1),
                 "faults": Out(data.ArrayLayout(FAULT_REPORT, self.SOURCES)),
                 "oldest": Out(INDEX_BITS),
+                "waiting": Out(WAITING_BITS),
                 "events": Out(EVENTS),
                 "trace": Out(TRACE),
             }
@@ -115,6 +118,7 @@ class Core(wiring.Component):
             store.halt.eq(self.halt),
             self.idle.eq(fetch.idle & load.idle & store.idle),
             self.oldest.eq(dispatch.oldest_pending),
+            self.waiting.eq(dispatch.waiting.as_value()),
             self.trace.issued.eq(dispatch.issued),
             self.trace.issued_index.eq(dispatch.issued_index.as_value()),
             self.trace.retired.eq(dispatch.retired),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from .config import Config
 from .counters import VALUES
 from .csr_map import ADDRESS_BITS, COUNTERS, IDENTITY, OFFSETS, REGISTERS, VERSION
-from .interfaces import FAULT_BITS, INDEX_BITS, AxiLite, Regions
+from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, AxiLite, Regions
 
 _OKAY, _SLVERR = 0b00, 0b10
 #: Registers that a running program reads: they are read-only while it runs.
@@ -22,14 +22,17 @@ class Csr(wiring.Component):
     Write address and write data may come in either order; byte strobes are obeyed; the two low address bits
     are ignored. An unknown address, and a write to a read-only register, answer SLVERR; so does a write to a
     PROGRAM or REGION register while a program runs. Upper address bits beyond ``axi_address_width`` read as 0.
-    CONTROL reads as 0. Starting while busy is ignored; see :class:`Controller` for what a start and a
-    reset do in each state. IRQ_STATUS bits stay until they are written with 1; an event in the same cycle wins.
+    So do the bits of a base address below the bus width: a transfer is of whole beats, and a base inside one
+    would grant less than it writes. CONTROL reads as 0. Starting while busy is ignored; see :class:`Controller`
+    for what a start and a reset do in each state. IRQ_STATUS bits stay until they are written with 1; an event
+    in the same cycle wins.
 
     Members
     -------
     bus : ``In(AxiLite)``.
     start, reset : one pulse for each 1 written to the CONTROL bits.
-    busy, done, fault, fault_code, fault_index : shown in STATUS, FAULT_CODE and FAULT_INDEX.
+    busy, done, fault, unanswered : shown in STATUS.
+    fault_code, fault_index, fault_waiting : shown in the registers of these names.
     completed, faulted : pulses that set the IRQ_STATUS bits.
     counters : ``In(counters.VALUES)``; LO and HI are read separately, so read them after the end.
     program_base, program_length, watchdog : register values.
@@ -45,6 +48,8 @@ class Csr(wiring.Component):
     fault: Signal
     fault_code: Signal
     fault_index: Signal
+    fault_waiting: Signal
+    unanswered: Signal
     completed: Signal
     faulted: Signal
     counters: Any
@@ -61,6 +66,7 @@ class Csr(wiring.Component):
             "start": Out(1), "reset": Out(1),
             "busy": In(1), "done": In(1), "fault": In(1),
             "fault_code": In(FAULT_BITS), "fault_index": In(INDEX_BITS),
+            "fault_waiting": In(WAITING_BITS), "unanswered": In(1),
             "completed": In(1), "faulted": In(1),
             "counters": In(VALUES),
             "program_base": Out(config.axi_address_width),
@@ -81,6 +87,7 @@ class Csr(wiring.Component):
 
         write, address, word, mask, known = self._write_channel(m)
         cleared = Signal(2)
+        bus_bits = (self.config.bus_bytes - 1).bit_length()
         with m.Switch(address):
             for register in REGISTERS:
                 if register.access == "ro":
@@ -96,7 +103,8 @@ class Csr(wiring.Component):
                             m.d.comb += known.eq(~self.busy)
                         value = stored[register.name]
                         with m.If(write & known):
-                            m.d.sync += value.eq((value & ~mask) | (word & mask))
+                            fixed = bus_bits if register.name.endswith("BASE_LO") else 0
+                            m.d.sync += value[fixed:].eq(((value & ~mask) | (word & mask))[fixed:])
         m.d.sync += irq_status.eq((irq_status & ~cleared) | Cat(self.completed, self.faulted))
         self._read_channel(m, readable)
         return m
@@ -124,9 +132,10 @@ class Csr(wiring.Component):
             "ID": Const(IDENTITY, 32),
             "VERSION": Const(VERSION, 32),
             "CONTROL": Const(0, 32),
-            "STATUS": Cat(self.busy, self.done, self.fault),
+            "STATUS": Cat(self.busy, self.done, self.fault, self.unanswered),
             "FAULT_CODE": self.fault_code,
             "FAULT_INDEX": self.fault_index,
+            "FAULT_WAITING": self.fault_waiting,
             "ARRAY": Const(config.rows | config.cols << 16, 32),
             "LANES": Const(config.lanes | config.bus_bytes << 16, 32),
             "SCRATCHPAD": Const(config.scratchpad_rows, 32),

@@ -57,12 +57,18 @@ REGISTERS: tuple[Register, ...] = (
     Register("ID", 0x000, "ro", "Always 0x5359534C."),
     Register("VERSION", 0x004, "ro", "Version of this map and of the instruction set."),
     Register("CONTROL", 0x008, "wo", "Bit 0: start the program. Bit 1: reset after a fault."),
-    Register("STATUS", 0x00C, "ro", "Bit 0: busy. Bit 1: done. Bit 2: fault."),
+    Register(
+        "STATUS",
+        0x00C,
+        "ro",
+        "Bit 0: busy. Bit 1: done. Bit 2: fault. Bit 3: bursts of a stopped program are unanswered; before a start or "
+        "a reset they must be answered, or the memory be reset.",
+    ),
     Register("IRQ_ENABLE", 0x010, "rw", "Bit 0: interrupt on done. Bit 1: interrupt on fault."),
     Register("IRQ_STATUS", 0x014, "w1c", "Bit 0: done. Bit 1: fault. The interrupt is the OR of the enabled bits."),
     Register("FAULT_CODE", 0x018, "ro", "Why the accelerator stopped."),
     Register("FAULT_INDEX", 0x01C, "ro", "Index of the instruction at fault."),
-    Register("PROGRAM_BASE_LO", 0x020, "rw", "Address of the program, a multiple of the bus width in bytes."),
+    Register("PROGRAM_BASE_LO", 0x020, "rw", "Address of the program; bits below the bus width in bytes are 0."),
     Register("PROGRAM_BASE_HI", 0x024, "rw", "Its upper bits."),
     Register("PROGRAM_LENGTH", 0x028, "rw", "Number of instructions."),
     Register("WATCHDOG", 0x02C, "rw", "Cycles without a retired instruction that count as a fault; 0 is never."),
@@ -72,11 +78,17 @@ REGISTERS: tuple[Register, ...] = (
     Register("ACCUMULATOR", 0x03C, "ro", "Accumulator rows."),
     Register("PARAMETERS", 0x040, "ro", "Parameter rows."),
     Register("STATISTICS", 0x044, "ro", "Statistics rows."),
+    Register(
+        "FAULT_WAITING",
+        0x048,
+        "ro",
+        "At the fault, which units' instructions waited for a token, and whose: bit 4u + v, unit u waited for unit v.",
+    ),
     *(
         Register(f"REGION{i}_{part}", 0x100 + 16 * i + offset, "rw", doc.format(i))
         for i in range(Regions.COUNT)
         for part, offset, doc in (
-            ("BASE_LO", 0, "Address of region {}."),
+            ("BASE_LO", 0, "Address of region {}; bits below the bus width in bytes are 0."),
             ("BASE_HI", 4, "Its upper bits."),
             ("SIZE", 8, "Bytes of region {}; transfers beyond it fault."),
         )

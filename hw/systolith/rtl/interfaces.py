@@ -7,7 +7,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 
 from .config import Config
-from .isa import INSTRUCTION_BITS
+from .isa import INSTRUCTION_BITS, Unit
 
 #: Cycles from an accepted scratchpad or accumulator read request to its data.
 READ_LATENCY = 2
@@ -33,6 +33,8 @@ class Fault(IntEnum):
 
 
 FAULT_BITS = 4
+#: For each unit in turn, a bit for each unit whose token it waits for: unit u waits for unit v in bit 4u + v.
+WAITING_BITS = len(Unit) ** 2
 
 
 def address_width(rows: int) -> int:

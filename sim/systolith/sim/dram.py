@@ -1,11 +1,16 @@
 """The simulated memory as Python sees it: settings, and the files shared with ``dram.cpp``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-#: Layout of the file that ``dram.cpp`` maps and updates every cycle (``struct Status`` there).
+from systolith.rtl.interfaces import Regions
+from systolith.rtl.isa import Unit
+
+#: What the memory counts and checks, updated every cycle (``struct Status`` in ``cpp/shared.h``).
 STATUS = np.dtype([
     ("cycles", "<u8"),
     ("retired", "<u8"),
@@ -13,7 +18,29 @@ STATUS = np.dtype([
     ("write_beats", "<u8"),
     ("violations", "<u8"),
     ("first_violation", "S216"),
+    ("strays", "<u8"),
+    ("reads_waiting", "<u8"),
+    ("writes_waiting", "<u8"),
+    ("last_request", "<u8"),
+    ("retired_of", "<u8", len(Unit)),
 ])  # fmt: skip
+#: Bytes ``low`` to ``high - 1``.
+WINDOW = np.dtype([("low", "<u8"), ("high", "<u8")])
+#: How the memory is to behave from now on (``struct Control`` there). ``mute`` has a bit for each of :data:`CHANNELS`;
+#: ``timing`` changes when the three values after it are to be taken over.
+CONTROL = np.dtype([
+    ("timing", "<u8"), ("latency", "<u8"), ("bandwidth", "<u8"), ("seed", "<u8"),
+    ("mute", "<u8"), ("mute_from", "<u8"),
+    ("forget", "<u8"),
+    ("error_response", "<u8"), ("error_kinds", "<u8"), ("error", WINDOW),
+    ("granting", "<u8"), ("grants", WINDOW, Regions.COUNT + 1),
+])  # fmt: skip
+#: The file that ``dram.cpp`` maps.
+SHARED = np.dtype([("status", STATUS), ("control", CONTROL)])
+#: The bus, in the order of the bits of ``mute``.
+CHANNELS = ("AR", "R", "AW", "W", "B")
+#: Kinds of access that an error region refuses.
+READS, WRITES = 1, 2
 
 #: One record of the instruction trace (``struct Event`` there): ``kind`` is 0 for issue, 1 for retire.
 EVENT = np.dtype([("cycle", "<u8"), ("unit", "u1"), ("kind", "u1"), ("index", "<u4")], align=True)
@@ -77,9 +104,68 @@ def _state(seed: int) -> int:
     return (seed * 2 + 1) * 0x9E3779B97F4A7C15 & (1 << 64) - 1
 
 
-def create_status(path: Path) -> np.memmap:
-    """A new status file, mapped: an array of one ``STATUS`` record that follows the simulation."""
-    return np.memmap(path, dtype=STATUS, mode="w+", shape=(1,))
+class Shared:
+    """The file that the memory and Python share, mapped: what the memory saw, and how it is to behave.
+
+    Parameters
+    ----------
+    path : Path
+    create : bool
+        Make a new one instead of mapping one that is there.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        record = np.memmap(path, dtype=SHARED, mode="w+" if create else "r+", shape=(1,))[0]
+        self._status: Any = record["status"]
+        #: One ``CONTROL`` record; assigning to its fields takes effect in the next cycle.
+        self.control: Any = record["control"]
+
+    def __getattr__(self, name: str) -> int:
+        if name not in STATUS.names:  # type: ignore[operator]
+            raise AttributeError(name)
+        return int(self._status[name])
+
+    @property
+    def retired_of(self) -> list[int]:
+        """Instructions retired, by unit."""
+        return [int(count) for count in self._status["retired_of"]]
+
+    @property
+    def violation(self) -> str:
+        """The first violation of the protocol and how many there were, or nothing."""
+        if not self.violations:
+            return ""
+        first = bytes(self._status["first_violation"]).decode()
+        return f"broke the AXI protocol {self.violations} times, first in {first}"
+
+    @property
+    def unanswered(self) -> str:
+        """Bursts whose responses have not been consumed; nothing if there are none. For the end of a program."""
+        if not self.reads_waiting and not self.writes_waiting:
+            return ""
+        return f"left {self.reads_waiting} read and {self.writes_waiting} write bursts without their responses"
+
+    def settle(self, latency: int, bandwidth: int, seed: int | None) -> None:
+        """Another timing from now on; the parameters are those of :class:`DramSettings`."""
+        self.control["latency"], self.control["bandwidth"] = latency, bandwidth
+        self.control["seed"] = 0 if seed is None else _state(seed)
+        self.control["timing"] += 1
+
+    def refuse(self, error: BusError | None, kinds: int = READS | WRITES) -> None:
+        """Answer ``kinds`` of access to these addresses with an error, and no others."""
+        self.control["error_kinds"] = 0 if error is None else kinds
+        if error is not None:
+            self.control["error"]["low"], self.control["error"]["high"] = error.low, error.high
+            self.control["error_response"] = error.response
+
+    def grant(self, windows: Sequence[tuple[int, int]], program: tuple[int, int]) -> None:
+        """Only these addresses, (low, high) of each region and of the program, may be asked for."""
+        grants = self.control["grants"]
+        grants[:] = 0
+        for i, window in enumerate(windows):
+            grants[i] = window
+        grants[Regions.COUNT] = program
+        self.control["granting"] = 1
 
 
 def read_events(path: Path) -> np.ndarray:

@@ -24,7 +24,7 @@ class Job:
     max_cycles : int or None
         Give up after this many cycles.
     status, result : str
-        Paths of the memory's status file (``dram.STATUS``) and of the result to write.
+        Paths of the file shared with the memory (``dram.Shared``) and of the result to write.
     """
 
     program_base: int

@@ -76,6 +76,7 @@ def testbench(config: Config, memory: MemoryPort) -> str:
         port = {"clk": "clk", "rst": "inner_rst", **{name: name for name in trace}}
         port |= {name: f"m_axi_{name}" for name, _, _ in axi}
         widths = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
+        widths |= {"OUTSTANDING": config.axi_outstanding}
         parts.append(_instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
         parts.append(_instance("dram_port", "dram", port, {**widths, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
     parts.append(_instance("systolith", "dut", dut))

@@ -12,7 +12,7 @@ from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import INSTRUCTION_BYTES
 from systolith.sim.bare import run_bare
 from systolith.sim.build import Simulator, build
-from systolith.sim.dram import DramSettings, create_status, read_events
+from systolith.sim.dram import DramSettings, Shared, read_events
 from systolith.sim.job import JOB_VARIABLE, Job, Outcome
 from systolith.sim.launch import Simulation, launch
 from systolith.sim.toolchain import SimulationError
@@ -112,7 +112,7 @@ class RtlDevice(Device):
             dram = np.memmap(directory / "dram", np.uint8, "w+", shape=(total,))
             for offset, part in zip(offsets, parts, strict=True):
                 dram[offset : offset + len(part)] = part
-            status = create_status(directory / "status")
+            shared = Shared(directory / "status", create=True)
             job = Job(
                 program_base=self.dram_base + offsets[-1],
                 program_length=len(program) // INSTRUCTION_BYTES,
@@ -122,10 +122,14 @@ class RtlDevice(Device):
                 status=str(directory / "status"),
                 result=str(directory / "result.json"),
             )
+            shared.grant(
+                [(base, base + size) for base, size in job.regions],
+                (job.program_base, job.program_base + len(program)),
+            )
             if self.bare:
                 outcome = run_bare(simulator, job, directory, self._plusargs())
             else:
-                outcome = self._simulate(simulator, job, directory, status)
+                outcome = self._simulate(simulator, job, directory, shared)
             after = [
                 np.array(dram[offset : offset + len(part)]) for offset, part in zip(offsets, regions, strict=False)
             ]
@@ -137,13 +141,13 @@ class RtlDevice(Device):
             counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True
         )
 
-    def _simulate(self, simulator: Simulator, job: Job, directory: Path, status: np.memmap) -> Outcome:
+    def _simulate(self, simulator: Simulator, job: Job, directory: Path, shared: Shared) -> Outcome:
         """Run ``job`` under cocotb."""
         job.save(directory / "job.json")
         env = {JOB_VARIABLE: str(directory / "job.json")}
         with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
-            self._follow(simulation, status)
-        return self._outcome(directory, simulation, status)
+            self._follow(simulation, shared)
+        return self._outcome(directory, simulation, shared)
 
     def _plusargs(self) -> list[str]:
         """The simulator's arguments; it runs in the directory of the files named without a path."""
@@ -154,28 +158,29 @@ class RtlDevice(Device):
             args.append(f"+vcd={self.vcd}")
         return args
 
-    def _follow(self, simulation: Simulation, status: np.memmap) -> None:
+    def _follow(self, simulation: Simulation, shared: Shared) -> None:
         """Wait for the end of the simulation, telling ``progress`` on the way and once more at the end."""
         ended = False
         while not ended:
             ended = simulation.wait(_INTERVAL)
             if self.progress is not None:
-                self.progress(int(status["cycles"][0]), int(status["retired"][0]))
+                self.progress(shared.cycles, shared.retired)
 
-    def _outcome(self, directory: Path, simulation: Simulation, status: np.memmap) -> Outcome:
+    def _outcome(self, directory: Path, simulation: Simulation, shared: Shared) -> Outcome:
         result = directory / "result.json"
         if not result.exists():
             raise simulation.failure("the simulation failed")
         outcome = Outcome.load(result)
-        if violations := int(status["violations"][0]):
-            first = bytes(status["first_violation"][0]).decode()
-            raise SimulationError(f"the accelerator broke the AXI protocol {violations} times, first in {first}")
+        if shared.violation:
+            raise SimulationError(f"the accelerator {shared.violation}")
         if outcome.hang:
             raise SimulationError(f"the accelerator hangs: {outcome.hang}")
         if outcome.fault_code:
             raise DeviceFault(outcome.fault_code, outcome.fault_index)
         if not outcome.done:
             raise SimulationError("the accelerator interrupted without being done or at fault")
+        if shared.unanswered:
+            raise SimulationError(f"the accelerator {shared.unanswered}")
         return outcome
 
 

@@ -5,12 +5,11 @@ import time
 from typing import Any
 
 import cocotb
-import numpy as np
 from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 
 from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import reset
-from systolith.sim.dram import STATUS
+from systolith.sim.dram import Shared
 from systolith.sim.job import JOB_VARIABLE, Job, Outcome
 
 #: Cycles between looks at the number of retired instructions when there is no watchdog to say how long is long.
@@ -39,7 +38,7 @@ async def run_program(dut: Any) -> None:
     outcome.hang = await _interrupt(dut, job)
     outcome.seconds = time.perf_counter() - begin
     if not outcome.hang:
-        end = int(np.memmap(job.status, STATUS, "r")["cycles"][0])
+        end = Shared(job.status).cycles
         status = await csr.read("STATUS")
         outcome.done = bool(status & _DONE)
         if status & _FAULT:
@@ -55,7 +54,7 @@ async def _interrupt(dut: Any, job: Job) -> str:
 
     One await spans many cycles: it costs nothing while the simulation runs.
     """
-    status = np.memmap(job.status, STATUS, "r")
+    shared = Shared(job.status)
     passed, retired = 0, -1
     while not dut.irq.value:
         span = job.watchdog + _GRACE if job.watchdog else _SLICE
@@ -67,7 +66,7 @@ async def _interrupt(dut: Any, job: Job) -> str:
             await with_timeout(RisingEdge(dut.irq), span, "ns")
         except SimTimeoutError:
             passed += span
-            before, retired = retired, int(status["retired"][0])
+            before, retired = retired, shared.retired
             if span > job.watchdog > 0 and retired == before:
                 return f"neither instruction nor interrupt for {span} cycles ({retired} instructions retired)"
     return ""

@@ -7,9 +7,9 @@
 // of the cycle before it and returns what the slave drives in the cycle after.
 //
 // Plusargs: +dram_file=PATH (holds the memory), +dram_base=HEX (address of its first byte),
-// +dram_status=PATH (see Status), +dram_latency=CYCLES, +dram_bandwidth=BYTES, +dram_seed=N,
+// +dram_status=PATH (see Shared), +dram_latency=CYCLES, +dram_bandwidth=BYTES, +dram_seed=N,
 // +dram_error=LOW,HIGH,RESP (hex addresses, HIGH excluded, answered with RESP), +dram_events=PATH
-// (trace of instructions, see Event).
+// (trace of instructions, see Event). All but the files can be changed on the way, see Control.
 
 #include <algorithm>
 #include <cstdint>
@@ -84,20 +84,21 @@ public:
         uint64_t strobe;
     };
 
-    Dram(unsigned bus_bytes, unsigned longest)
+    Dram(unsigned bus_bytes, unsigned longest, unsigned outstanding)
         : memory_{map_file("dram_file", bytes_)},
-          status_{*reinterpret_cast<Status*>(map_file("dram_status", status_bytes_))},
-          checker_{status_, bus_bytes, longest},
+          shared_{*reinterpret_cast<Shared*>(map_file("dram_status", shared_bytes_))},
+          checker_{shared_, bus_bytes, longest, outstanding},
           bus_bytes_{bus_bytes},
           base_{number("dram_base", 16)},
           latency_{std::max<uint64_t>(1, number("dram_latency", 10))},
           bandwidth_{static_cast<int64_t>(number("dram_bandwidth", 10))},
           random_{number("dram_seed", 10)} {
         const std::string error = argument("dram_error");
-        unsigned long long low = 0, high = 0;
-        if (!error.empty() && std::sscanf(error.c_str(), "%llx,%llx,%u", &low, &high, &error_response_) == 3) {
-            error_low_ = low;
-            error_high_ = high;
+        unsigned long long low = 0, high = 0, response = 0;
+        if (!error.empty() && std::sscanf(error.c_str(), "%llx,%llx,%llu", &low, &high, &response) == 3) {
+            control_.error = {low, high};
+            control_.error_response = response;
+            control_.error_kinds = kReads | kWrites;
         }
         const std::string events = argument("dram_events");
         if (!events.empty()) events_ = std::fopen(events.c_str(), "wb");
@@ -105,15 +106,17 @@ public:
 
     unsigned tick(const Inputs& in, uint8_t* read_data) {
         ++status_.cycles;
-        if (in.reset) {
+        if (control_.timing != timing_) retime();
+        const bool idle = in.reset || control_.forget;
+        if (idle) {
             forget();
         } else {
-            checker_.address("AR", held_read_, in.read, read_ready_);
-            checker_.address("AW", held_write_, in.write, write_ready_);
-            checker_.write_data(in.write_valid, data_ready_, in.data, in.strobe, in.write_last);
+            checker_.observe({in.read, in.write, in.read.valid && read_ready_, in.write.valid && write_ready_,
+                              in.write_valid, in.write_valid && data_ready_, in.write_last, in.data, in.strobe,
+                              beat_valid_ && in.read_ready, beat_last_ != 0, response_valid_ && in.response_ready});
             accept(in);
+            serve(in);
         }
-        serve(in);
         std::memcpy(read_data, beat_, bus_bytes_);
         return read_ready_ | write_ready_ << 1 | data_ready_ << 2 | beat_valid_ << 3 | beat_id_ << 4 | beat_last_ << 5
                | beat_response_ << 6 | response_valid_ << 8 | response_id_ << 9 | response_ << 10;
@@ -123,6 +126,7 @@ public:
         for (unsigned unit = 0; unit < 4; ++unit) {
             if (!(units >> unit & 1)) continue;
             status_.retired += kind;
+            status_.retired_of[unit] += kind;
             if (!events_) continue;
             uint32_t index = 0;  // 24 bits each, packed
             for (unsigned bit = 0; bit < 24; ++bit)
@@ -133,16 +137,29 @@ public:
     }
 
 private:
+    static constexpr unsigned kReads = 1, kWrites = 2;
+    enum Channel { kReadAddress, kReadData, kWriteAddress, kWriteData, kResponse };
+
     void forget() {
         for (auto& queue : reads_) queue.clear();
+        for (auto& queue : order_) queue.clear();
         writes_.clear();
         responses_.clear();
-        held_read_.valid = held_write_.valid = false;
         beat_valid_ = response_valid_ = false;
         read_ready_ = write_ready_ = data_ready_ = false;
         current_ = kNone;
         checker_.reset();
     }
+
+    void retime() {
+        timing_ = control_.timing;
+        latency_ = std::max<uint64_t>(1, control_.latency);
+        bandwidth_ = static_cast<int64_t>(control_.bandwidth);
+        random_ = control_.seed;
+        credit_ = 0;
+    }
+
+    bool mute(Channel channel) const { return control_.mute >> channel & 1 && status_.cycles >= control_.mute_from; }
 
     // Transfers of the cycle that ends now.
     void accept(const Inputs& in) {
@@ -163,7 +180,7 @@ private:
     void write_beat(const Inputs& in) {
         ++status_.write_beats;
         Burst& front = writes_.front();
-        const unsigned response = check(front.address);
+        const unsigned response = check(front.address, kWrites);
         front.response = std::max(front.response, response);
         if (response == kOkay) {
             uint8_t* const row = memory_ + (front.address - base_);
@@ -174,7 +191,6 @@ private:
                     if (in.strobe >> byte & 1) row[byte] = in.data[byte];
         }
         front.address += bus_bytes_;
-        if (in.write_last != (front.beats == 1)) checker_.violation("W", "wlast is not on the last beat", front.address);
         if (--front.beats) return;
         front.ready = status_.cycles + delay();
         responses_.push_back(front);
@@ -184,8 +200,8 @@ private:
     // What the slave drives in the next cycle.
     void serve(const Inputs& in) {
         if (bandwidth_) credit_ = std::min(credit_ + bandwidth_, std::max<int64_t>(bandwidth_, bus_bytes_) + bus_bytes_);
-        const bool read = !beat_valid_ && choose();
-        const bool write = !writes_.empty() && (in.write_valid || !bandwidth_) && !stall();
+        const bool read = !beat_valid_ && !mute(kReadData) && choose();
+        const bool write = !writes_.empty() && !mute(kWriteData) && (in.write_valid || !bandwidth_) && !stall();
         data_ready_ = false;
         for (const bool direction : {turn_, !turn_}) {
             if (!(direction ? write : read) || (bandwidth_ && credit_ < bus_bytes_)) continue;
@@ -195,14 +211,14 @@ private:
             else read_beat();
         }
         if (!bandwidth_) credit_ = 0;
-        if (!response_valid_ && !responses_.empty() && status_.cycles + 1 >= responses_.front().ready) {
+        if (!response_valid_ && !responses_.empty() && !mute(kResponse) && status_.cycles + 1 >= responses_.front().ready) {
             response_valid_ = true;
             response_id_ = responses_.front().id;
             response_ = responses_.front().response;
             responses_.pop_front();
         }
-        read_ready_ = !in.reset && reads_[0].size() + reads_[1].size() < kOutstanding && !stall();
-        write_ready_ = !in.reset && writes_.size() + responses_.size() < kOutstanding && !stall();
+        read_ready_ = !mute(kReadAddress) && reads_[0].size() + reads_[1].size() < kOutstanding && !stall();
+        write_ready_ = !mute(kWriteAddress) && writes_.size() + responses_.size() < kOutstanding && !stall();
     }
 
     // Select in current_ the identifier whose read burst goes on, or starts; false if none can.
@@ -221,7 +237,7 @@ private:
 
     void read_beat() {
         Burst& front = reads_[current_].front();
-        beat_response_ = check(front.address);
+        beat_response_ = check(front.address, kReads);
         if (beat_response_ == kOkay) std::memcpy(beat_, memory_ + (front.address - base_), bus_bytes_);
         else std::memset(beat_, 0, bus_bytes_);
         front.address += bus_bytes_;
@@ -236,8 +252,10 @@ private:
 
     Burst burst(const Address& a) { return {a.address, status_.cycles + delay(), a.beats(), a.id(), kOkay}; }
 
-    unsigned check(uint64_t address) const {
-        if (address >= error_low_ && address < error_high_) return error_response_;
+    unsigned check(uint64_t address, unsigned kind) const {
+        const Window& error = control_.error;
+        if (control_.error_kinds & kind && address >= error.low && address < error.high)
+            return static_cast<unsigned>(control_.error_response);
         const uint64_t offset = address - base_;
         return offset < bytes_ && bytes_ - offset >= bus_bytes_ ? kOkay : kDecodeError;
     }
@@ -256,22 +274,20 @@ private:
     static constexpr unsigned kNone = 2;
 
     size_t bytes_ = 0;
-    size_t status_bytes_ = 0;
+    size_t shared_bytes_ = 0;
     uint8_t* const memory_;
-    Status& status_;
+    Shared& shared_;
+    Status& status_ = shared_.status;
+    Control& control_ = shared_.control;
     AxiChecker checker_;
     const unsigned bus_bytes_;
     const uint64_t base_;
-    const uint64_t latency_;   // cycles
-    const int64_t bandwidth_;  // bytes a cycle
-    uint64_t random_;          // state; 0: nothing is random
-    uint64_t error_low_ = 0;
-    uint64_t error_high_ = 0;
-    unsigned error_response_ = kOkay;
+    uint64_t latency_;      // cycles
+    int64_t bandwidth_;     // bytes a cycle
+    uint64_t random_;       // state; 0: nothing is random
+    uint64_t timing_ = 0;   // the Control::timing that these three are of
     FILE* events_ = nullptr;
 
-    Address held_read_{};
-    Address held_write_{};
     std::deque<Burst> reads_[2];
     std::deque<uint64_t> order_[2];  // arrival number of each read burst
     std::deque<Burst> writes_;
@@ -291,8 +307,9 @@ Dram* dram = nullptr;
 
 }  // namespace
 
-extern "C" void dram_open(int bus_bytes, int longest) {
-    dram = new Dram{static_cast<unsigned>(bus_bytes), static_cast<unsigned>(longest)};
+extern "C" void dram_open(int bus_bytes, int longest, int outstanding) {
+    dram = new Dram{static_cast<unsigned>(bus_bytes), static_cast<unsigned>(longest),
+                    static_cast<unsigned>(outstanding)};
 }
 
 // `flags`: reset, wvalid, wlast, rready, bready, arvalid, awvalid from bit 0. Returns arready, awready, wready,

@@ -1,8 +1,9 @@
 // The memory's AXI4 slave port: hands each cycle's inputs to dram.cpp and drives what it returns.
 //
 // WIDTH: bits of a data beat. ADDRESS: bits of an address. BEATS: longest burst that is allowed.
+// OUTSTANDING: bursts in flight that are allowed, in each direction.
 // UNITS, INDEX: width of the instruction trace, and of each unit's index in it.
-module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, UNITS = 4, INDEX = 24) (
+module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, OUTSTANDING = 16, UNITS = 4, INDEX = 24) (
   input wire clk,
   input wire rst,
   input wire awid, input wire [ADDRESS-1:0] awaddr, input wire [7:0] awlen, input wire [2:0] awsize,
@@ -17,7 +18,7 @@ module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, UNITS = 4, I
   input wire [UNITS-1:0] trace_issue, input wire [UNITS*INDEX-1:0] trace_issue_index,
   input wire [UNITS-1:0] trace_retire, input wire [UNITS*INDEX-1:0] trace_retire_index
 );
-  import "DPI-C" function void dram_open(input int bus_bytes, input int longest);
+  import "DPI-C" function void dram_open(input int bus_bytes, input int longest, input int outstanding);
   import "DPI-C" function int unsigned dram_tick(
     input int unsigned flags,
     input longint unsigned araddr, input int unsigned arinfo,
@@ -30,7 +31,7 @@ module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, UNITS = 4, I
   int unsigned driven, next;
   bit [WIDTH-1:0] beat, next_beat;
 
-  initial dram_open(WIDTH / 8, BEATS);
+  initial dram_open(WIDTH / 8, BEATS, OUTSTANDING);
   always @(posedge clk) begin
     if (|{trace_issue, trace_retire})
       dram_trace(32'(trace_issue), 32'(trace_retire), trace_issue_index, trace_retire_index);
