@@ -111,7 +111,7 @@ def test_verify_refuses(instruction: Instruction, message: str) -> None:
 
 
 def test_verify_counts_outstanding_tokens() -> None:
-    limit = 255 - CONFIG.store_queue - 16
+    limit = 255
     program = [load(0, give=1 << Unit.STORE) for _ in range(limit + 1)]
     verify(program[:limit], CONFIG, REGIONS)
     with pytest.raises(ProgramError, match=f"more than {limit} tokens for STORE are outstanding"):

@@ -16,6 +16,13 @@ from .footprint import Footprint, Span, accumulator_span, footprint, space_rows,
 
 Clock = tuple[int, ...]
 _NEVER: Clock = (-1,) * len(Unit)
+#: Most tokens of one unit for another that may be outstanding (given, not taken) at any place in a program.
+#:
+#: A unit whose token does not fit its counter stops. As long as no counter would overflow in program order, the
+#: oldest instruction that has not retired and given its tokens can always go on: all those before it have taken and
+#: given theirs, and a unit that is ahead has only taken more, so the counters that it gives to hold no more than in
+#: program order. With one token more, the unit that it stops may be what the taker of all the others waits for.
+TOKEN_LIMIT = (1 << TOKEN_BITS) - 1
 
 
 class ProgramError(ValueError):
@@ -26,15 +33,6 @@ def unfinished(config: Config, unit: Unit) -> int:
     """Most instructions of ``unit`` that are dispatched and not retired: its queue and those in flight."""
     queues = (config.load_queue, config.matrix_queue, config.vector_queue, config.store_queue)
     return queues[unit] + IN_FLIGHT
-
-
-def token_limit(config: Config, unit: Unit) -> int:
-    """Most tokens for ``unit`` that may be outstanding at any place in a program.
-
-    The giver may be ahead by as many instructions as ``unit`` has dispatched and not retired; with those the counter
-    must not overflow, as a unit that cannot give stops, and what it stops may be what ``unit`` waits for.
-    """
-    return (1 << TOKEN_BITS) - 1 - unfinished(config, unit)
 
 
 class HazardTracker:
@@ -84,7 +82,7 @@ def synchronize(
     Raises
     ------
     ProgramError
-        If more tokens would be outstanding than :func:`token_limit`.
+        If more tokens would be outstanding than :data:`TOKEN_LIMIT`.
     """
     tracker = HazardTracker(config, region_bytes)
     known = {unit: list(_NEVER) for unit in Unit}
@@ -111,12 +109,12 @@ def synchronize(
     synchronized = [
         replace(i, values=i.values | {"wait": w, "give": g}) for i, w, g in zip(instructions, wait, give, strict=True)
     ]
-    _check_outstanding(synchronized, config)
+    _check_outstanding(synchronized)
     return synchronized
 
 
-def _check_outstanding(instructions: Sequence[Instruction], config: Config) -> None:
-    """Refuse a program with more tokens given and not yet taken than :func:`token_limit`."""
+def _check_outstanding(instructions: Sequence[Instruction]) -> None:
+    """Refuse a program with more tokens given and not yet taken than :data:`TOKEN_LIMIT`."""
     outstanding = {(a, b): 0 for a in Unit for b in Unit}
     for index, i in enumerate(instructions):
         wait, give, unit = i.wait, i.give, i.unit
@@ -125,11 +123,10 @@ def _check_outstanding(instructions: Sequence[Instruction], config: Config) -> N
                 outstanding[other, unit] -= 1
             if give >> other & 1:
                 outstanding[unit, other] += 1
-                limit = token_limit(config, other)
-                if outstanding[unit, other] > limit:
+                if outstanding[unit, other] > TOKEN_LIMIT:
                     raise ProgramError(
                         f"instruction {index} ({i.opcode.name}): "
-                        f"more than {limit} tokens for {other.name} are outstanding"
+                        f"more than {TOKEN_LIMIT} tokens for {other.name} are outstanding"
                     )
 
 
@@ -183,7 +180,7 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
     channels: dict[tuple[int, int], deque[int]] = {(a, b): deque() for a in Unit for b in Unit}
     known = {unit: list(_NEVER) for unit in Unit}
     clocks: list[Clock] = []
-    _check_outstanding(instructions, config)
+    _check_outstanding(instructions)
     last_matrix: Instruction | None = None
     for index, i in enumerate(instructions):
         check_fields(index, i, config)
