@@ -47,6 +47,7 @@ def build(
     verilog: str | None = None,
     memory: MemoryPort = MemoryPort.DRAM,
     tracing: bool = False,
+    peek: bool = False,
     cache: Path | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Simulator:
@@ -60,6 +61,8 @@ def build(
         Whether the AXI4 master meets the C++ memory or the top's ports.
     tracing : bool
         Build with VCD tracing, which is slower even when no trace is written.
+    peek : bool
+        Build so that a bench can read and write the memories on the chip (``memories.ChipMemories``).
     cache : Path or None
         Where builds are kept; :func:`cache_directory` if None.
     report : function of str, or None
@@ -73,7 +76,7 @@ def build(
     cache = (cache or cache_directory()).absolute()
     step = report or (lambda _: None)
     tools = Toolchain(tracing=tracing)
-    inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory)}
+    inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory, peek=peek)}
     inputs |= {path.name: path.read_text(encoding="utf-8") for path in sorted(PARTS.glob("*.sv"))}
     own = [path.read_text(encoding="utf-8") for path in sorted(CPP.iterdir())]
     try:

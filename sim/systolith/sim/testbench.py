@@ -45,8 +45,8 @@ def _top_ports(config: Config, memory: MemoryPort) -> list[tuple[str, int, bool]
     return ports
 
 
-def control_file(config: Config, memory: MemoryPort) -> str:
-    """The Verilator control file that makes the top's ports, and nothing else, visible to cocotb.
+def control_file(config: Config, memory: MemoryPort, *, peek: bool = False) -> str:
+    """The Verilator control file that makes the top's ports, and with ``peek`` the memories, visible to a bench.
 
     Outputs are for reading only: what reads a signal that others may write is evaluated at every clock edge.
     """
@@ -54,7 +54,8 @@ def control_file(config: Config, memory: MemoryPort) -> str:
         f'public_flat_{"rd" if output else "rw"} -module "{TOP}" -var "{name}"\n'
         for name, _, output in _top_ports(config, memory)
     )
-    return f"`verilator_config\n{ports}"
+    memories = 'public_flat_rw -module "memory_*" -var "memory"\n' if peek else ""
+    return f"`verilator_config\n{ports}{memories}"
 
 
 def testbench(config: Config, memory: MemoryPort) -> str:

@@ -21,6 +21,7 @@ from systolith.compiler.footprint import (
 )
 from systolith.compiler.hazards import verify
 from systolith.numerics import integer
+from systolith.rtl.chip_state import chip_state
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode, disassemble
 from systolith.rtl.parameters import PLANES, Parameters
@@ -53,6 +54,30 @@ class FunctionalDevice(Device):
         self.total = np.zeros(c.statistics_rows, np.int64)
         self.squares = np.zeros(c.statistics_rows, np.int64)
         self.reciprocal = np.zeros((3, c.statistics_rows), np.int64)
+
+    @property
+    def state(self) -> Array:
+        """Contents of all memories: a record (shape ()) of ``chip_state``; what the hardware lacks is 0."""
+        state = np.zeros((), chip_state(self.config))
+        for name, memory in self._memories().items():
+            state[name] = memory
+        if not self.config.layernorm:
+            state["squares"] = 0
+        return state
+
+    @state.setter
+    def state(self, state: Array) -> None:
+        for name, memory in self._memories().items():
+            memory[...] = state[name]
+
+    def _memories(self) -> dict[str, Array]:
+        """The memories by their names in ``chip_state``."""
+        mean, mantissa, exponent = self.reciprocal
+        return {
+            "scratchpad": self.scratchpad, "accumulator": self.accumulator, "parameters": self.planes,
+            "maximum": self.maximum, "total": self.total, "squares": self.squares,
+            "mean": mean, "mantissa": mantissa, "exponent": exponent,
+        }  # fmt: skip
 
     def run(self, program: npt.NDArray[np.uint8], regions: Sequence[npt.NDArray[np.uint8]]) -> RunResult:
         """Run a program on DRAM ``regions`` (uint8 arrays, changed in place in the result's copies).
@@ -158,12 +183,14 @@ class FunctionalDevice(Device):
         stat = slice(i.stat_address, i.stat_address + i.rows)
         if i.first:
             self.total[stat] = self.squares[stat] = 0
-        self.total[stat] += values.sum(axis=1)
+        # As wide as on the chip: sums of more columns than any row has wrap.
+        self.total[stat] = (self.total[stat] + values.sum(axis=1)).astype(np.int32)
         self.squares[stat] += (values * values).sum(axis=1)
+        self.squares[stat] &= (1 << integer.SQUARES_BITS) - 1
         if not i.last:
             return
         if i.function == Function.EXPONENT:
-            row = integer.softmax_reciprocal(self.total[stat])
+            row = integer.softmax_reciprocal(self.total[stat] & ((1 << integer.SUM_BITS) - 1))
         else:
             row = integer.layernorm_reciprocal(self.total[stat], self.squares[stat], i.multiplier, i.mean_multiplier)
         self.reciprocal[:, stat] = row

@@ -5,7 +5,8 @@
 // only after a value callback or a timer did. Timers, value triggers, reads and writes behave as under
 // verilator.cpp; the bench must not drive clk itself. A cycle takes 1 ns, so times in traces count cycles.
 //
-// Plusargs: +vcd=FILE writes a trace (builds with tracing only), from cycle +vcd_from=N to before +vcd_to=N.
+// Plusargs: +vcd=FILE writes a trace (builds with tracing only), from cycle +vcd_from=N to before +vcd_to=N;
+// +memories=FILE is explained in memories.h.
 
 #include <algorithm>
 #include <cstdint>
@@ -16,6 +17,7 @@
 
 #include "Vtop.h"
 #include "bare_loop.h"
+#include "memories.h"
 #include "verilated.h"
 #include "verilated_vpi.h"
 
@@ -108,6 +110,7 @@ int main(int argc, char** argv) {
     Vtop top{context, ""};
     const std::string bare = context->commandArgsPlusMatch("bare=");
     if (!bare.empty()) return BareLoop{*context, top}.run(bare.substr(bare.find('=') + 1));
+    list_memories(*context);
     Verilated::fatalOnVpiError(false);
     static Trace trace{top};
     vlog_startup_routines_bootstrap();

@@ -1,0 +1,138 @@
+"""A quick share of fuzzing, and a seeded difference that is found, shrunk and can be run again."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from systolith.rtl.chip_state import chip_state, random_state
+from systolith.rtl.isa import Function, Instruction, Opcode, assemble, disassemble
+from systolith.runtime.functional import FunctionalDevice
+from systolith.sim.build import Simulator, build
+from systolith.verification import fuzz
+from systolith.verification.evidence import Options
+from systolith.verification.fuzz_batch import Fuzzer, random_case
+from systolith.verification.fuzz_configs import CONFIGS
+from systolith.verification.fuzz_coverage import FieldCoverage
+from systolith.verification.fuzz_file import load
+
+CONFIG = next(iter(CONFIGS.values()))
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return build(CONFIG, peek=True)
+
+
+def test_the_quick_share_finds_no_difference() -> None:
+    (evidence,) = fuzz.campaign(Options(seed=1, quick=True), lambda _: None)
+    assert evidence.passed, evidence.details["differences"]
+    assert evidence.details["programs"] == 24
+    assert evidence.details["cycles"] > evidence.details["instructions"] > 100
+
+
+class Faulty(FunctionalDevice):
+    """Takes GELU for REQUANTIZE where more than one row is to be computed."""
+
+    def _vector(self, i: Instruction) -> None:
+        if i.function == Function.GELU and i.rows > 1:
+            i = Instruction(i.opcode, i.values | {"function": int(Function.REQUANTIZE)})
+        super()._vector(i)
+
+
+def test_a_seeded_difference_is_found_shrunk_and_saved(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tally, said = fuzz.Tally(), []
+    with Fuzzer(CONFIG, simulator, Faulty(CONFIG)) as fuzzer:
+        fuzz.run_batch(fuzzer, np.random.default_rng(5), 24, "4x4, seed 5", tally, said.append)
+    (difference,) = tally.differences
+    assert re.search(r"4x4, seed 5, program \d+: scratchpad row \d+, column \d: expected -?\d+, got -?\d+", difference)
+    (saved,) = Path("build/fuzz").glob("*.npz")
+    config, case = load(saved)
+    (instruction,) = disassemble(case.image.tobytes())
+    assert (instruction.function, instruction.rows, instruction.blocks) == (Function.GELU, 2, 1)
+    assert str(instruction) in difference
+    assert saved.with_suffix(".txt").read_text() == f"{instruction}\n"
+    assert config == CONFIG
+    assert said[-1] == difference
+    with Fuzzer(CONFIG, simulator) as correct:
+        assert not correct.run([case])[0].difference
+
+
+class Corrupt(FunctionalDevice):
+    """Flips a bit of the last element of memory ``victim`` after each program."""
+
+    victim = ""
+
+    def run(self, *args: Any) -> Any:
+        result = super().run(*args)
+        state = self.state
+        state[self.victim].reshape(-1)[-1] ^= 1
+        self.state = state
+        return result
+
+
+def test_a_single_bit_of_any_memory_is_noticed(simulator: Simulator) -> None:
+    case = random_case(CONFIG, np.random.default_rng(0), fresh=True)
+    device = Corrupt(CONFIG)
+    with Fuzzer(CONFIG, simulator, device) as fuzzer:
+        for victim in chip_state(CONFIG).names or ():
+            device.victim = victim
+            (result,) = fuzzer.run([case])
+            assert result.difference.startswith(f"{victim} row ")
+            assert result.difference.endswith("1 elements differ")
+
+
+class Stray(FunctionalDevice):
+    """Flips a bit of the last byte of region 0."""
+
+    def run(self, program: Any, regions: Any) -> Any:
+        result = super().run(program, regions)
+        result.regions[0][-1] ^= 1
+        return result
+
+
+def test_a_single_bit_of_dram_is_noticed(simulator: Simulator) -> None:
+    case = random_case(CONFIG, np.random.default_rng(0), fresh=True)
+    with Fuzzer(CONFIG, simulator, Stray(CONFIG)) as fuzzer:
+        (result,) = fuzzer.run([case])
+    at = len(case.regions[0]) - 1
+    assert result.difference.startswith(f"DRAM, region 0 byte {at}: expected ")
+
+
+def test_a_case_larger_than_the_memory_is_refused(simulator: Simulator) -> None:
+    good = random_case(CONFIG, np.random.default_rng(0), fresh=True)
+    other = Instruction(Opcode.STORE, {"rows": 1, "blocks": 1, "region": 7, "offset": 1 << 20})
+    regions = [*good.regions[:7], np.zeros((1 << 20) + 8, np.uint8)]
+    bad = replace(good, image=assemble([other]), regions=regions)
+    with pytest.raises(ValueError, match=r"a program with its regions takes \d+ bytes; the memory has 1048576"):
+        Fuzzer(CONFIG, simulator).run([bad])
+
+
+def test_the_first_case_needs_a_state(simulator: Simulator) -> None:
+    case = replace(random_case(CONFIG, np.random.default_rng(0), fresh=True), state=None)
+    with pytest.raises(ValueError, match="the first case must have a state"):
+        Fuzzer(CONFIG, simulator).run([case])
+
+
+def test_the_functional_device_gives_back_its_state() -> None:
+    device, state = FunctionalDevice(CONFIG), random_state(CONFIG, 3)
+    device.state = state
+    assert device.state == state
+
+
+def test_coverage_counts_edges_and_lengths() -> None:
+    coverage = FieldCoverage()
+    coverage.add([Instruction(Opcode.LOAD, {"rows": rows, "region": 3}) for rows in (0, 1, 5, 6, 65535)])
+    table = coverage.table()
+    assert table["LOAD rows"].hit == 4
+    assert table["LOAD rows"].bins == 18
+    assert table["LOAD rows"].missing[:2] == ["2 bits", "4 bits"]
+    assert table["LOAD region"].missing == ["0", "1", "2", "4", "5", "6", "7"]
+    assert table["MATRIX rows"].hit == 0
+    assert table["VECTOR offset"].bins == 17
