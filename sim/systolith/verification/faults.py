@@ -1,0 +1,106 @@
+"""Campaign: faults of every kind, at random times, in random programs; each reported, quiet, and got over."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+
+from systolith.rtl.config import Config, preset
+from systolith.sim.build import build
+
+from .evidence import Evidence, Options, Report
+from .faults_batch import Injection, run_batch
+from .faults_kinds import KINDS, Maker, took_effect, verdict
+from .faults_subjects import subjects
+
+#: Injections in one simulator process at most.
+_BATCH = 250
+
+
+@dataclass
+class Tally:
+    """What came of the injections so far: effective ones by kind, those too late, and every failure in a sentence."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    too_late: int = 0
+    failures: list[str] = field(default_factory=list)
+    hangs: int = 0
+    strays: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.kinds.total()
+
+
+def shares(options: Options) -> list[tuple[Config, int]]:
+    """Configurations and how many injections each gets."""
+    tiny = preset("tiny")
+    if options.quick:
+        return [(tiny, len(KINDS))]
+    uneven = replace(preset("small").resized(6, 10), axi_data_width=128)
+    wide = replace(preset("small"), axi_data_width=256)
+    return [(tiny, 700), (uneven, 150), (wide, 150)]
+
+
+def inject(config: Config, number: int, seed: int, tally: Tally, report: Report) -> None:
+    """Make and judge injections into ``config``'s RTL until ``number`` of them took effect; kinds in turn."""
+    simulator = build(config, report=report)
+    pool = subjects(config, seed)
+    source = random.Random(f"{seed} {config.rows} {config.cols}")
+    turns = cycle(KINDS)
+    done = 0
+    while done < number:
+        cases = []
+        for kind in islice(turns, min(_BATCH, number - done)):
+            index = source.randrange(len(pool))
+            injection, expected = KINDS[kind](Maker(config, pool[index], index, len(pool), source))
+            cases.append((replace(injection, kind=kind), expected))
+        observed = run_batch(config, simulator, pool, [injection for injection, _ in cases])
+        for (injection, expected), seen in zip(cases, observed, strict=True):
+            wrong = verdict(injection, expected, seen, pool[injection.subject])
+            tally.hangs += "no interrupt within" in seen.problem or "busy for" in seen.problem
+            tally.strays += seen.strays
+            if wrong:
+                tally.failures.append(_sentence(config, pool[injection.subject].name, injection, wrong))
+            elif not took_effect(expected, seen):
+                tally.too_late += 1
+                continue
+            tally.kinds[injection.kind] += 1
+            done += 1
+        report(f"{config.rows}x{config.cols}: {done} of {number} faults injected, {len(tally.failures)} failures")
+
+
+def _sentence(config: Config, subject: str, injection: Injection, wrong: str) -> str:
+    return f"{config.rows}x{config.cols}, {injection.kind} in {subject}: {wrong}"
+
+
+def campaign(options: Options, report: Report) -> list[Evidence]:
+    """1,000 injections on three sizes, or one of each kind on the smallest."""
+    tally = Tally()
+    for config, number in shares(options):
+        inject(config, number, options.seed, tally, report)
+    for failure in tally.failures[:10]:
+        report(failure)
+    counts = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.kinds.items()))
+    details = {
+        "kinds": dict(tally.kinds),
+        "too_late": tally.too_late,
+        "failures": tally.failures,
+        "sizes": {f"{config.rows}x{config.cols}": number for config, number in shares(options)},
+    }
+    return [
+        Evidence(
+            campaign="faults",
+            promise="every fault ends in a quiet stop with its report, and a correct program then runs bit-exact",
+            figure=f"{tally.total} injections, {len(tally.failures)} failures, {tally.hangs} hangs ({counts})",
+            passed=not tally.failures,
+            details=details,
+        ),
+        Evidence(
+            campaign="faults",
+            promise="no program reads or writes outside what the host granted",
+            figure=f"{tally.strays} bursts outside in {tally.total} injections and as many correct runs",
+            passed=tally.strays == 0,
+            details={"strays": tally.strays},
+        ),
+    ]
