@@ -27,12 +27,17 @@ def generate(config: Config) -> str:
     Ports: ``clk``, ``rst`` (synchronous, active high), ``irq``, ``s_axi__*`` (``interfaces.AxiLite``),
     ``m_axi__*`` (``interfaces.Axi``) and the ``trace_*`` outputs of :class:`Accelerator`, which may stay open.
     """
+    return generate_block(Accelerator(config), config, TOP)
+
+
+def generate_block(component: Elaboratable, config: Config, name: str) -> str:
+    """The Verilog of a component of the accelerator, top module ``name``, made as it is within :func:`generate`."""
     # Amaranth would search the path for other versions of Yosys; the one of its own dependencies is the same
     # everywhere.
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     platform = _Platform()
     with _no_garbage_collection():
-        top = _convert(Accelerator(config), TOP, platform)
+        top = _convert(component, name, platform)
         element = _convert(ProcessingElement(psum_width=config.psum_width), ELEMENT_MODULE, None)
     return "\n".join([top, element, *platform.texts.values()])
 

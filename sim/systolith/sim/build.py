@@ -20,6 +20,7 @@ from pathlib import Path
 
 from systolith.rtl.config import Config
 
+from .block import Block, block_sources
 from .testbench import PARTS, MemoryPort, control_file, testbench
 from .toolchain import CPP, SimulationError, Sources, Toolchain
 
@@ -75,27 +76,56 @@ def build(
     """
     cache = (cache or cache_directory()).absolute()
     step = report or (lambda _: None)
-    tools = Toolchain(tracing=tracing)
     inputs = {"testbench.sv": testbench(config, memory), "control.vlt": control_file(config, memory, peek=peek)}
     inputs |= {path.name: path.read_text(encoding="utf-8") for path in sorted(PARTS.glob("*.sv"))}
+
+    def design() -> dict[str, str]:
+        return {**inputs, "systolith.v": verilog or _verilog(cache, config, step)}
+
+    return _simulator(cache, f"{config.rows}x{config.cols}", design, Toolchain(tracing=tracing), step)
+
+
+def build_block(
+    block: Block, config: Config, *, cache: Path | None = None, report: Callable[[str], None] | None = None
+) -> Simulator:
+    """The simulator of one block of the accelerator of ``config``, like :func:`build`'s of the whole.
+
+    ``ports.json`` beside the executable lists the block's ports.
+
+    Raises
+    ------
+    SimulationError
+        As :func:`build`.
+    """
+    cache = (cache or cache_directory()).absolute()
+    step = report or (lambda _: None)
+    name = f"{block.name}-{config.rows}x{config.cols}"
+    tools = Toolchain(tracing=False, bare_loop=False)
+    return _simulator(cache, name, lambda: _block_sources(cache, block, config, step), tools, step)
+
+
+def _simulator(
+    cache: Path, prefix: str, design: Callable[[], dict[str, str]], tools: Toolchain, step: Callable[[str], None]
+) -> Simulator:
+    """The entry of the simulator made of the files, by their names, that ``design`` gives."""
     own = [path.read_text(encoding="utf-8") for path in sorted(CPP.iterdir())]
     try:
-        inputs["systolith.v"] = verilog or _verilog(cache, config, step)
-        name = f"{config.rows}x{config.cols}-{_hash(tools.fingerprint, *inputs.values(), *own)}"
+        inputs = design()
+        name = f"{prefix}-{_hash(tools.fingerprint, *inputs.values(), *own)}"
         with _new_entry(cache, name) as work:
             if work is not None:
                 for file, text in inputs.items():
                     (work / file).write_text(text, encoding="utf-8")
-                step("translating Verilog to C++")
-                sources = tools.verilate(work, list(inputs))
-                step("compiling the simulator")
+                step(f"{prefix}: translating Verilog to C++")
+                sources = tools.verilate(work, [file for file in inputs if not file.endswith(".json")])
+                step(f"{prefix}: compiling the simulator")
                 library = _library(cache, tools, sources)
                 objects = tools.compile_design(sources, work / "objects")
                 tools.link([*objects, *library], work / _EXECUTABLE)
                 shutil.rmtree(work / "objects")
     except OSError as error:
         raise SimulationError(f"cannot build in the cache {cache}: {error}") from error
-    return Simulator(cache / name / _EXECUTABLE, tracing)
+    return Simulator(cache / name / _EXECUTABLE, tools.tracing)
 
 
 def _verilog(cache: Path, config: Config, step: Callable[[str], None]) -> str:
@@ -108,6 +138,21 @@ def _verilog(cache: Path, config: Config, step: Callable[[str], None]) -> str:
             text: str = importlib.import_module("systolith.rtl.verilog").generate(config)
             (work / "systolith.v").write_text(text, encoding="utf-8")
     return (cache / name / "systolith.v").read_text(encoding="utf-8")
+
+
+def _block_sources(cache: Path, block: Block, config: Config, step: Callable[[str], None]) -> dict[str, str]:
+    """The files of a block's simulator, generated once for the same configuration and sources."""
+    amaranth = importlib.metadata.version("amaranth")
+    here = Path(__file__).parent
+    own = [(here / path).read_text(encoding="utf-8") for path in ("block.py", "benches/units/blocks.py")]
+    sources = (_source("rtl"), _source("numerics"), *own)
+    name = f"block-{_hash(block.name, str(block.played), config.to_toml(), amaranth, *sources)}"
+    with _new_entry(cache, name) as work:
+        if work is not None:
+            step(f"{block.name}: generating Verilog")
+            for file, text in block_sources(block, config).items():
+                (work / file).write_text(text, encoding="utf-8")
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted((cache / name).iterdir())}
 
 
 def _library(cache: Path, tools: Toolchain, sources: Sources) -> list[Path]:

@@ -78,22 +78,22 @@ def testbench(config: Config, memory: MemoryPort) -> str:
         port |= {name: f"m_axi_{name}" for name, _, _ in axi}
         widths = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
         widths |= {"OUTSTANDING": config.axi_outstanding}
-        parts.append(_instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
-        parts.append(_instance("dram_port", "dram", port, {**widths, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
-    parts.append(_instance("systolith", "dut", dut))
+        parts.append(instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
+        parts.append(instance("dram_port", "dram", port, {**widths, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
+    parts.append(instance("systolith", "dut", dut))
     ports = ",\n".join(
-        "  " + _declaration("output wire" if output else "input wire", width, name)
+        "  " + declaration("output wire" if output else "input wire", width, name)
         for name, width, output in _top_ports(config, memory)
     )
-    declarations = "".join(f"  {_declaration('wire', width, name)};\n" for name, width in wires.items())
+    declarations = "".join(f"  {declaration('wire', width, name)};\n" for name, width in wires.items())
     return f"module {TOP} (\n{ports}\n);\n{declarations}{''.join(parts)}endmodule\n"
 
 
-def _declaration(kind: str, width: int, name: str) -> str:
+def declaration(kind: str, width: int, name: str) -> str:
     return f"{kind} {f'[{width - 1}:0] ' if width > 1 else ''}{name}"
 
 
-def _instance(module: str, name: str, nets: Mapping[str, str], parameters: Mapping[str, int] | None = None) -> str:
+def instance(module: str, name: str, nets: Mapping[str, str], parameters: Mapping[str, int] | None = None) -> str:
     chosen = ", ".join(f".{key}({value})" for key, value in (parameters or {}).items())
     connections = ",\n".join(f"    .{port}({net})" for port, net in nets.items())
     return f"  {module} {f'#({chosen}) ' if chosen else ''}{name} (\n{connections}\n  );\n"

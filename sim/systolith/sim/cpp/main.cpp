@@ -16,11 +16,13 @@
 #include <string>
 
 #include "Vtop.h"
-#include "bare_loop.h"
 #include "memories.h"
 #include "verilated.h"
 #include "verilated_vpi.h"
 
+#if BARE_LOOP
+#include "bare_loop.h"
+#endif
 #if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
 #endif
@@ -108,8 +110,10 @@ int main(int argc, char** argv) {
     VerilatedContext* const context = Verilated::threadContextp();
     context->commandArgs(argc, argv);
     Vtop top{context, ""};
+#if BARE_LOOP
     const std::string bare = context->commandArgsPlusMatch("bare=");
     if (!bare.empty()) return BareLoop{*context, top}.run(bare.substr(bare.find('=') + 1));
+#endif
     list_memories(*context);
     Verilated::fatalOnVpiError(false);
     static Trace trace{top};
