@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from systolith.compiler.footprint import space_rows
 from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 from systolith.sim.build import build
 
@@ -79,7 +80,8 @@ def run_batch(fuzzer: Fuzzer, rng: np.random.Generator, size: int, label: str, t
         tally.programs += 1
         tally.instructions += len(case.image) // INSTRUCTION_BYTES
         tally.cycles += result.cycles
-        tally.coverage.add(disassemble(case.image.tobytes()))
+        rows = space_rows(fuzzer.config, tuple(len(region) for region in case.regions))
+        tally.coverage.add(disassemble(case.image.tobytes()), fuzzer.config, rows)
     last = results[-1]
     if not last.difference:
         return
@@ -116,7 +118,8 @@ def evidence(tally: Tally) -> Evidence:
         promise="any legal program leaves the same bytes in DRAM and on the chip as the functional device",
         figure=(
             f"{tally.programs:,} random programs ({tally.instructions:,} instructions, {tally.cycles:,} cycles) on "
-            f"{len(tally.of_config)} accelerators, {len(tally.differences)} differ; {hit} of {bins} field bins"
+            f"{len(tally.of_config)} accelerators, {len(tally.differences)} differ; "
+            f"{hit} of {bins} bins of field values hit"
         ),
         passed=not tally.differences,
         details={

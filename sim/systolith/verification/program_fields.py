@@ -110,8 +110,8 @@ class InstructionMaker:
     def _dram(self, blocks: int, rows: int, region: int, *, disjoint: bool) -> dict[str, int]:
         pitch = self.config.row_pitch
         offset, stride = self._strided(blocks, rows, self.regions[region], disjoint=disjoint)
-        if blocks == 1 and self.random.random() < 0.1:
-            stride = ((1 << 32) - 1) // pitch
+        if blocks == 1:
+            stride = self._edge(0, ((1 << 32) - 1) // pitch)
         return {"region": region, "offset": offset * pitch, "dram_stride": stride * pitch}
 
     def _load(self) -> dict[str, int]:
@@ -160,7 +160,7 @@ class InstructionMaker:
         n_tiles = self._count(max(1, min(tiles, c.accumulator_rows // rows)))
         k_tiles = self._count(max(1, tiles // n_tiles))
         if pick.random() < _LONG:
-            rows, n_tiles, k_tiles = 1, 1, pick.choice([4095, 2048, 1023])
+            rows, n_tiles, k_tiles = 1, 1, pick.choice([4095, pick.randint(1024, 4095), pick.randint(64, 1024)])
         a_address, a_stride = self._strided(k_tiles, rows, c.scratchpad_rows, disjoint=False)
         source = self._recent(pick.choice([Opcode.VECTOR, Opcode.LOAD]))
         if source is not None:

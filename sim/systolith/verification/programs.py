@@ -23,6 +23,8 @@ from .program_fields import InstructionMaker
 RECORDS = 0
 #: Draws of an instruction, or of a program, before giving up: most succeed at once.
 _ATTEMPTS = 100
+#: Rows of the largest regions.
+_REGION_ROWS = 1024
 #: Most extra tokens for each instruction of a program.
 _EXTRA_TOKENS = 0.5
 
@@ -120,7 +122,7 @@ def random_region_bytes(config: Config, source: random.Random) -> tuple[int, ...
     """Sizes of all regions: usually some rows and perhaps a part of one, seldom nothing; the first always some."""
     sizes = []
     for region in range(Regions.COUNT):
-        rows = source.choice([1, 2, 7, 64, 200, source.randint(1, 400)])
+        rows = source.choice([1, 2, 7, 64, 200, source.randint(1, 400), min(config.scratchpad_rows, _REGION_ROWS)])
         if region == RECORDS:
             rows = 16 * PLANES
         elif source.random() < 0.2:
