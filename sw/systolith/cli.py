@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -288,6 +289,9 @@ def sim(
     rows: Rows = None,
     cols: Cols = None,
     dim: Dim = None,
+    seed: Annotated[int, typer.Option(min=0, help="What random stimulus follows from.")] = 0,
+    effort: Annotated[float, typer.Option(min=0.001, help="Share of the full amount of random stimulus.")] = 0.1,
+    list_only: Annotated[bool, typer.Option("--list", help="List the benches and run none.")] = False,
 ) -> None:
     """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""
     from systolith.sim.run_benches import BENCHES, run_benches
@@ -296,13 +300,21 @@ def sim(
     unknown = sorted(set(benches or ()) - set(BENCHES))
     if unknown:
         raise UsageError(f"unknown bench {unknown[0]!r}; the benches are {', '.join(BENCHES)}")
+    if list_only:
+        listing = Table(title="cocotb benches", title_justify="left")
+        for column in ("bench", "what it drives"):
+            listing.add_column(column)
+        for name in benches or BENCHES:
+            listing.add_row(name, BENCHES[name])
+        out.print(listing)
+        return
     with err.status("starting") as status:
-        results = run_benches(benches or list(BENCHES), hardware, report=status.update)
+        results = run_benches(benches or list(BENCHES), hardware, seed=seed, effort=effort, report=status.update)
     table = Table(title=f"cocotb benches on a {hardware.rows}x{hardware.cols} accelerator", title_justify="left")
     for column in ("bench", "result"):
         table.add_column(column)
     for result in results:
-        table.add_row(result.name, "[green]passed[/]" if result.passed else f"[red]{result.failure}[/]")
+        table.add_row(result.name, "[green]passed[/]" if result.passed else f"[red]{escape(result.failure)}[/]")
     out.print(table)
     if not results or not all(result.passed for result in results):
         raise typer.Exit(1)
