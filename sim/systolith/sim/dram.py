@@ -138,6 +138,12 @@ class Shared:
         first = bytes(self._status["first_violation"]).decode()
         return f"broke the AXI protocol {self.violations} times, first in {first}"
 
+    def pardon(self) -> str:
+        """What :attr:`violation` says; it says nothing any more until there is another one."""
+        violation = self.violation
+        self._status["violations"] = 0
+        return violation
+
     @property
     def unanswered(self) -> str:
         """Bursts whose responses have not been consumed; nothing if there are none. For the end of a program."""

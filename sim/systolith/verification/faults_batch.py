@@ -21,6 +21,8 @@ _BENCH = "systolith.sim.benches.faults"
 #: Files in the bench's directory: injections and observations, DRAM before and after correct runs, shared state.
 INJECTIONS, OBSERVATIONS, BEFORE, AFTER = "injections.json", "observations.json", "before.npy", "after.npy"
 LAYOUTS, DRAM, SHARED = "layouts.json", "dram", "shared"
+#: Actions of the host that end a program without a report.
+RESETS = ("reset", "insist", "rst")
 #: Seconds after which a batch is ended.
 _LIMIT = 900.0
 
@@ -50,7 +52,8 @@ class Injection:
     mute : int
         Channels that stop for good, a bit each.
     action : str
-        What the host does on the way: ``doorbell``, ``reset`` (the register's bit), ``rst`` (the pin), or nothing.
+        What the host does on the way: ``doorbell``, ``reset`` (the register's bit), ``insist`` (that bit, and once more
+        if the program does not end), ``rst`` (the pin), or nothing.
     at : float
         When the channels stop or the host acts: a fraction of the cycles of the subject's correct run.
     recovery : str

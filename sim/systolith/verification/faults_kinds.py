@@ -11,7 +11,7 @@ from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit, assemble
 from systolith.sim.dram import CHANNELS, READS, WRITES
 
-from .faults_batch import Injection, Observation
+from .faults_batch import RESETS, Injection, Observation
 from .faults_fields import Values, illegal_values, outside_the_chip, outside_the_region
 from .faults_subjects import Subject
 from .faults_tokens import come_to_rest
@@ -212,6 +212,11 @@ def _host_reset(m: Maker) -> Case:
     return m.plain(action="reset"), Expected()
 
 
+def _reset_of_a_dead_bus(m: Maker) -> Case:
+    """Without a watchdog nothing but the host ends a program whose bus is dead."""
+    return m.plain(mute=1 << m.source.randrange(len(CHANNELS)), watchdog=0, action="insist"), Expected()
+
+
 def _pin_reset(m: Maker) -> Case:
     return m.plain(action="rst"), Expected()
 
@@ -231,6 +236,7 @@ def _kinds() -> dict[str, Callable[[Maker], Case]]:
         "zero-length program": _zero_length,
         "no interrupt handler": _polled,
         "reset bit": _host_reset,
+        "reset bit while the bus is dead": _reset_of_a_dead_bus,
         "reset pin": _pin_reset,
     }
     for name, response in (("SLVERR", _SLVERR), ("DECERR", _DECERR)):
@@ -257,7 +263,7 @@ def verdict(injection: Injection, expected: Expected, seen: Observation, subject
         return seen.problem or f"the correct program afterwards: {seen.good}"
     if seen.strays:
         return f"{seen.strays} bursts outside the regions"
-    if injection.action in ("reset", "rst"):
+    if injection.action in RESETS:
         return "" if not seen.status & ~_UNANSWERED and not seen.code else f"status {seen.status}, code {seen.code}"
     if injection.interrupts != seen.interrupted:
         return f"interrupt is {seen.interrupted}"

@@ -19,6 +19,7 @@ from systolith.verification.faults_batch import (
     INJECTIONS,
     LAYOUTS,
     OBSERVATIONS,
+    RESETS,
     SHARED,
     Injection,
     Observation,
@@ -27,6 +28,8 @@ from systolith.verification.faults_subjects import Layout
 
 #: Cycles that a stopped machine is watched, more than any latency of the memory.
 _WATCHED = 300
+#: Cycles that the host gives a reset before it insists.
+_PATIENCE = 200
 #: Cycles in which a program must end that its watchdog does not watch.
 _LONGEST = 200_000
 _BUSY, _DONE, _FAULT, _UNANSWERED = 1, 2, 4, 8
@@ -88,7 +91,7 @@ class _Host:
             return f"ended with status {status}, fault {await self.csr.read('FAULT_CODE')}"
         if not np.array_equal(self.dram, self.after[subject]):
             return f"{np.count_nonzero(self.dram != self.after[subject])} bytes differ"
-        return self.shared.unanswered or self.shared.violation
+        return self.shared.unanswered or self.shared.pardon()
 
     async def stopped(self, *, irq: bool, limit: int) -> str:
         """Wait for the interrupt, or poll the status where there is none."""
@@ -129,9 +132,9 @@ class _Host:
         if i.action:
             await ClockCycles(self.dut.clk, max(1, at))
             seen.problem = await self.act(i.action)
-        quiet_host = i.action in ("reset", "rst")
+        silent = i.action in RESETS
         seen.problem = seen.problem or await self.stopped(
-            irq=i.interrupts and not quiet_host, limit=_LONGEST + 4 * i.watchdog
+            irq=i.interrupts and not silent, limit=_LONGEST + 4 * i.watchdog
         )
         await self.look(i, seen)
         await self.revive(i, seen)
@@ -141,7 +144,8 @@ class _Host:
         seen.exact = bool(np.array_equal(self.dram, self.after[i.subject]))
         seen.strays = self.shared.strays - strays
         seen.retired_of = [b - a for a, b in zip(retired, self.shared.retired_of, strict=True)]
-        seen.problem = seen.problem or self.shared.violation
+        violation = self.shared.pardon()
+        seen.problem = seen.problem or violation
         self.shared.refuse(None)
         self.shared.control["mute"] = 0
         await self.csr.write("IRQ_STATUS", 3)
@@ -160,6 +164,11 @@ class _Host:
         """What the host does while the program runs; what went wrong with it."""
         if action == "reset":
             await self.csr.write("CONTROL", 2)
+        elif action == "insist":
+            await self.csr.write("CONTROL", 2)
+            await ClockCycles(self.dut.clk, _PATIENCE)
+            if await self.csr.read("STATUS") & _BUSY:
+                await self.csr.write("CONTROL", 2)
         elif action == "rst":
             await self.rst()
         elif await self.csr.read("STATUS") & _BUSY:
