@@ -1,7 +1,6 @@
 """The command line: generate, compile, run, look inside."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
 from systolith.compiler.plan import CapacityError
 from systolith.compiler.program import Program
+from systolith.files import check_writable, error_sentence, read_text, write_whole
 from systolith.models.registry import Model, ModelError, load_model
 from systolith.rtl.config import Config, ConfigError, preset
 from systolith.rtl.isa import InstructionError, disassemble
@@ -78,28 +78,14 @@ def _configuration(name: str | None, file: Path | None, rows: int | None, cols: 
     return config
 
 
-def _writable(path: Path | None) -> None:
-    """Refuse an output path now rather than after minutes of work."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a directory")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"cannot write {path}: there is no directory {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"cannot write {path}: permission denied")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it appears whole or not at all."""
-    _writable(path)
-    temporary = path.with_name(path.name + ".partial")
+def _program(path: Path, hardware: Config) -> Program:
+    """A program file for ``hardware``, proven to be safe to run."""
+    loaded = Program.load(path, hardware)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        loaded.verify()
+    except (ProgramError, InstructionError) as error:
+        raise ProgramError(f"{path}: {error}") from error
+    return loaded
 
 
 def _model(
@@ -167,11 +153,9 @@ def run(
         raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
     if vcd is not None and backend != "rtl":
         raise UsageError("--vcd needs --backend rtl: the functional device has no signals")
-    _writable(json_file)
-    _writable(vcd)
-    loaded = None if program is None else Program.load(program, hardware)
-    if loaded is not None:
-        loaded.verify()
+    check_writable(json_file)
+    check_writable(vcd)
+    loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
     with err.status("compiling"):
         compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x))
@@ -189,7 +173,7 @@ def run(
     )
     print_run(out, record)
     if json_file is not None:
-        _write(json_file, json.dumps(record, indent=2) + "\n")
+        write_whole(json_file, json.dumps(record, indent=2) + "\n")
     if not outcome.bit_exact:
         raise typer.Exit(1)
 
@@ -213,7 +197,7 @@ def compile_command(
 ) -> None:
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
     hardware = _configuration(preset, config, rows, cols, dim)
-    _writable(output)
+    check_writable(output)
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
     with err.status("compiling"):
         compiled = compile_encoder(bundle.quantized, hardware, len(x))
@@ -236,7 +220,11 @@ def disasm(
     """Print a program's instructions, each with its index and operation."""
     named = any(option is not None for option in (preset, config, rows, cols, dim))
     loaded = Program.load(program, _configuration(preset, config, rows, cols, dim) if named else None)
-    for index, instruction in enumerate(disassemble(loaded.image.tobytes())):
+    try:
+        instructions = disassemble(loaded.image.tobytes())
+    except InstructionError as error:
+        raise ProgramError(f"{program}: {error}") from error
+    for index, instruction in enumerate(instructions):
         operation = loaded.operations[loaded.operation_of[index]]
         typer.echo(f"{index:6}  {operation.layer}.{operation.name:18} {instruction}")
 
@@ -256,11 +244,11 @@ def verilog(
     hardware = _configuration(preset, config, rows, cols, dim)
     if output.parent == Path("build"):
         output.parent.mkdir(exist_ok=True)
-    _writable(output)
+    check_writable(output)
     with err.status(f"generating a {hardware.rows}x{hardware.cols} accelerator"):
         text = generate(hardware)
-    _write(output, text)
-    _write(output.with_suffix(".toml"), hardware.to_toml())
+    write_whole(output, text)
+    write_whole(output.with_suffix(".toml"), hardware.to_toml())
     out.print(f"{output}: {text.count(chr(10)):,} lines, top module systolith; {output.with_suffix('.toml')}")
 
 
@@ -275,10 +263,10 @@ def info(
 ) -> None:
     """Show a configuration and what follows from it."""
     hardware = _configuration(preset, config, rows, cols, dim)
-    _writable(json_file)
+    check_writable(json_file)
     print_info(out, hardware)
     if json_file is not None:
-        _write(json_file, json.dumps(hardware.to_dict(), indent=2) + "\n")
+        write_whole(json_file, json.dumps(hardware.to_dict(), indent=2) + "\n")
 
 
 @app.command()
@@ -329,13 +317,13 @@ def evaluate(
     """Cosine between sentence embeddings of the integer encoder and of fp32, over held-out texts."""
     from systolith.models.evaluate import evaluate_model
 
-    _writable(json_file)
+    check_writable(json_file)
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("evaluating", total=sentences)
         record = evaluate_model(model, sentences, progress=lambda done: bar.update(task, completed=done))
     out.print(f"{record['n']} texts: cosine mean {record['mean']:.4f}, min {record['min']:.4f}")
     if json_file is not None:
-        _write(json_file, json.dumps(record, indent=2) + "\n")
+        write_whole(json_file, json.dumps(record, indent=2) + "\n")
 
 
 @app.command()
@@ -352,17 +340,16 @@ def bench(
     """Cycles beside their bound and where each went, on the RTL and checked bit for bit; speeds of the tools."""
     from systolith.analysis.bench import SUITES, run_suites, suites_record
     from systolith.analysis.bench_tools import run_generate, run_sim
-    from systolith.analysis.regression import changes, cycles_of, to_text
+    from systolith.analysis.regression import changes, cycles_of, read_cycles, to_text
 
     unknown = sorted(set(suite or ()) - set(SUITES))
     if unknown:
         raise UsageError(f"unknown suite {unknown[0]!r}; the suites are {', '.join(SUITES)}")
     if renew and against is None:
         raise UsageError("--renew needs --against FILE")
-    if against is not None and not renew and not against.exists():
-        raise UsageError(f"--against {against}: there is no such file")
-    _writable(against if renew else None)
-    _writable(json_file)
+    known = None if against is None or renew else read_cycles(against)
+    check_writable(against if renew else None)
+    check_writable(json_file)
     with err.status("starting") as status:
         chosen = suite or SUITES[:-1]
         results = run_suites(chosen, latency, bandwidth, out, status.update, err.print)
@@ -372,12 +359,12 @@ def bench(
         if "generate" in chosen:
             record["generate"] = run_generate(out, status.update)
     if json_file is not None:
-        _write(json_file, json.dumps(record, indent=2) + "\n")
+        write_whole(json_file, json.dumps(record, indent=2) + "\n")
     moved: list[str] = []
     if against is not None and renew:
-        _write(against, to_text(cycles_of(results)))
-    elif against is not None:
-        moved = changes(against, cycles_of(results))
+        write_whole(against, to_text(cycles_of(results)))
+    elif known is not None:
+        moved = changes(known, cycles_of(results))
     for line in moved:
         out.print(line, style="red")
     if moved or not record["bit_exact"]:
@@ -398,7 +385,7 @@ def verify(
     unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
     if unknown:
         raise UsageError(f"unknown campaign {unknown[0]!r}; the campaigns are {', '.join(CAMPAIGNS)}")
-    _writable(json_file)
+    check_writable(json_file)
     options = Options(seed=seed, seconds=seconds, quick=quick)
     evidence: list[Evidence] = []
     with err.status("starting") as status:
@@ -419,7 +406,7 @@ def verify(
         )
     out.print(table)
     if json_file is not None:
-        _write(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
+        write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
     if not evidence or not all(row.passed for row in evidence):
         raise typer.Exit(1)
 
@@ -435,8 +422,8 @@ def docs(
     for name, page in PAGES.items():
         path = output / name
         if not check:
-            _write(path, page())
-        elif not path.exists() or path.read_text(encoding="utf-8") != page():
+            write_whole(path, page())
+        elif not path.exists() or read_text(path, 1 << 20) != page():
             raise UsageError(f"{path} is out of date: run make docs")
 
 
@@ -445,7 +432,7 @@ def main() -> None:
     try:
         app()
     except _BAD_INPUT as error:
-        typer.echo(f"systolith: {error}", err=True)
+        typer.echo(f"systolith: {error_sentence(error)}", err=True)
         sys.exit(2)
     except DeviceFault as error:
         typer.echo(f"systolith: {error}", err=True)

@@ -3,8 +3,9 @@ import pytest
 from systolith.analysis.bench_cases import CASES, MemoryTiming, Target
 from systolith.analysis.bench_tools import generation
 from systolith.analysis.bounds import Product, bound, encoder_work, gemm_work
-from systolith.analysis.regression import changes, to_text
+from systolith.analysis.regression import changes, read_cycles, to_text
 from systolith.cli import main
+from systolith.files import FileError
 from systolith.rtl.config import preset
 
 
@@ -60,19 +61,33 @@ def test_changes_name_the_causes(tmp_path):
     entry = {"cycles": 100, "causes": {"array busy": 90, "drain": 10}}
     path.write_text(to_text({"a": entry, "b": entry}))
     slower = {"cycles": 1105, "causes": {"array busy": 90, "drain": 1015}}
-    assert changes(path, {"a": entry, "b": entry}) == []
-    assert changes(path, {"a": slower, "c": entry}) == [
+    known = read_cycles(path)
+    assert changes(known, {"a": entry, "b": entry}) == []
+    assert changes(known, {"a": slower, "c": entry}) == [
         "b: no longer run",
         "a: 100 → 1,105 (+1,005 cycles: drain +1,005)",
         "c: new, 100 cycles",
     ]
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", r"holds no JSON object: it is \[1\]"),
+        ("{", "holds no JSON object: Expecting property name"),
+        ("[" * 100_000, "holds no JSON object: it is nested too deeply"),
+        ('{"a": 3}', "holds no cycles of cases: 'a' is 3"),
+        ('{"a": {"cycles": 3, "causes": []}}', "holds no cycles of cases: 'a' is"),
+        ('{"a": {"cycles": "3", "causes": {}}}', "'cycles' of 'a' must be 0 to 18446744073709551615, not '3'"),
+        ('{"a": {"cycles": 3, "causes": {"b": -1}}}', "'b' of 'a' must be 0 to 18446744073709551615, not -1"),
+        ("{" + " " * (1 << 22) + "}", "is too large: 4,194,306 bytes; at most 4,194,304 are read"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, text, message):
     path = tmp_path / "cycles.json"
-    path.write_text("[1]")
-    with pytest.raises(ValueError, match=r"cycles.json holds no cycles of cases"):
-        changes(path, {})
+    path.write_text(text)
+    with pytest.raises(FileError, match=rf"cycles.json {message}|cycles.json holds no cycles of cases: {message}"):
+        read_cycles(path)
 
 
 def test_sizes_and_times_of_a_generation_are_measured():
@@ -91,7 +106,7 @@ def test_sizes_and_times_of_a_generation_are_measured():
             "unknown suite 'nope'; the suites are gemm, attention, layer, model, sim, generate, quick",
         ),
         (["--renew"], "--renew needs --against FILE"),
-        (["--against", "nowhere.json"], "--against nowhere.json: there is no such file"),
+        (["--against", "nowhere.json"], "cannot read nowhere.json: no such file or directory"),
     ],
 )
 def test_bad_options_are_refused_in_a_sentence(arguments, message, monkeypatch, capsys):

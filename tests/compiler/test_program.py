@@ -45,7 +45,29 @@ def altered(program: Program, path: Path, change: Callable[[Parts, Parts], None]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h, a: h["region_bytes"].__setitem__(3, 10**15), "region 3 must be 0 to 4294967296 bytes, not 10"),
+        (
+            lambda h, a: h["region_bytes"].__setitem__(3, 10**15),
+            "regions of 250000000000.* rows besides the constants; a file may",
+        ),
+        (lambda h, a: h["region_bytes"].__setitem__(3, 1 << 32), "regions of 10737.* rows besides the constants"),
+        (lambda h, a: h["region_bytes"].__setitem__(0, 1 << 33), "region 0 must be 0 to 4294967296 bytes, not 85899"),
+        (lambda h, a: h["region_bytes"].__setitem__(3, 4096), "region 3 is of 4096 bytes; its tensors take 80"),
+        (lambda h, a: h["tensors"]["context"].update(offset=4), "tensor context ends outside region 3"),
+        (lambda h, a: h["tensors"]["context"].update(region=4, offset=0), "tensor context ends outside region 4"),
+        (lambda h, a: h["tensors"].update(twice=h["tensors"]["layer0"]), "begins at byte 0 of region 2; .* end at 80"),
+        (lambda h, a: h["tensors"].update({"a\x1b[2J": {}}), "is truncated or no Systolith program"),
+        (lambda h, a: h["tensors"].update({"\x1b": h["tensors"]["layer0"]}), r"printable characters, not '\\x1b'"),
+        (
+            lambda h, a: h["operations"][0].update(name=3),
+            "operation 0: name must be 1 to 64 printable characters, not 3",
+        ),
+        (lambda h, a: h["operations"][0].update(layer=-2), "operation 0: layer must be -1 to"),
+        (lambda h, a: h.update(encoder=["x"]), r"the digest of the encoder must be text, not \['x'\]"),
+        (
+            lambda h, a: a.update(image=np.zeros(33 << 20, np.uint8)),
+            "1,081,344 instructions; a file may hold 1,048,576",
+        ),
+        (lambda h, a: h.update(x=" " * (1 << 22)), "a header of 4,.* bytes; at most 4,194,304 are read"),
         (lambda h, a: h["region_bytes"].__setitem__(3, -4), "region 3 must be 0 to 4294967296 bytes, not -4"),
         (lambda h, a: h["region_bytes"].__setitem__(3, "x"), "region 3 must be .* bytes, not 'x'"),
         (lambda h, a: h["region_bytes"].append(4), "6 regions; a program has 5"),
@@ -57,10 +79,10 @@ def altered(program: Program, path: Path, change: Callable[[Parts, Parts], None]
         (lambda h, a: h["tensors"].pop("input"), "there is no tensor input"),
         (lambda h, a: h["tensors"].pop("layer0"), "there is no tensor layer0"),
         (lambda h, a: h["tensors"]["input"].update(tokens=10**9), "tensor input ends outside region 1"),
-        (lambda h, a: h["tensors"]["input"].update(columns=0), "tensor input: columns must be at least 1, not 0"),
+        (lambda h, a: h["tensors"]["input"].update(columns=0), "tensor input: columns must be 1 to 4294967296, not 0"),
         (lambda h, a: h["tensors"]["layer0"].update(columns=12), "tensor layer0 is not of the shape of the input"),
         (lambda h, a: h["tensors"]["layer0"].update(pitch=1), "tensor layer0 has blocks of 4 columns in rows of 1"),
-        (lambda h, a: h["operations"][0].update(macs="many"), "operation 0: layer 0, macs 'many'"),
+        (lambda h, a: h["operations"][0].update(macs="many"), "operation 0: macs must be 0 to .*, not 'many'"),
         (lambda h, a: h["config"].update(rows=1), "rows must be 2 to 128, not 1"),
         (lambda h, a: h.pop("config"), "is truncated or no Systolith program"),
         (lambda h, a: h.update(tensors=[]), "is truncated or no Systolith program"),
@@ -100,6 +122,16 @@ def test_a_program_for_another_encoder_or_input(model: Model, program: Program) 
     deeper = load_model("random", tokens=5, layers=2, hidden=16, heads=2, ffn=24)
     with pytest.raises(ProgramError, match="program of 1 layers; random has 2"):
         run_encoder(deeper.quantized, deeper.prepare(), device, program=program)
+
+
+def test_a_program_for_other_weights_of_the_same_shape(model: Model, program: Program, tmp_path: Path) -> None:
+    other = load_model("random", tokens=5, layers=1, hidden=16, heads=2, ffn=24, seed=1)
+    program.save(tmp_path / "program.npz")
+    loaded = Program.load(tmp_path / "program.npz")
+    sentence = f"other weights: the encoder's digest is {model.quantized.digest} there, {other.quantized.digest} here"
+    with pytest.raises(ProgramError, match=sentence):
+        run_encoder(other.quantized, other.prepare(), FunctionalDevice(TINY), program=loaded)
+    assert run_encoder(model.quantized, model.prepare(), FunctionalDevice(TINY), program=loaded).bit_exact
 
 
 def test_nothing_is_left_of_a_failed_save(program: Program, tmp_path: Path) -> None:

@@ -74,8 +74,9 @@ def test_calibration_is_short_and_long():
     assert max(lengths) > 120
 
 
-def test_statistics_survive_their_file(tmp_path):
-    whole = Statistics.load(minilm.STATISTICS)
+@needs_minilm
+def test_statistics_survive_their_file(tmp_path, model):
+    whole = Statistics.load(minilm.STATISTICS, model.encoder)
     whole.save(tmp_path / "again.npz")
     assert len(whole.layers) == 6
     assert (tmp_path / "again.npz").read_bytes() == minilm.STATISTICS.read_bytes()

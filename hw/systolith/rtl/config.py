@@ -5,8 +5,15 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from systolith.files import read_text, shown
 
 _KIB = 1024
+#: Most bytes of a configuration file: twenty keys take less than one KiB.
+_FILE_BYTES = 16 * _KIB
+#: Characters of what the TOML parser says that are passed on.
+_MESSAGE = 200
 #: What the 16-bit row addresses, and the 12-bit parameter addresses, of an instruction reach.
 _ADDRESSABLE_ROWS = 1 << 16
 _ADDRESSABLE_PARAMETERS = 1 << 12
@@ -23,7 +30,7 @@ def _power_of_two_at_least(value: int) -> int:
 
 def _bounded(name: str, value: int, low: int, high: int, unit: str = "") -> None:
     if not low <= value <= high:
-        raise ConfigError(f"{name} must be {low} to {high}{unit}, not {value}")
+        raise ConfigError(f"{name} must be {low} to {high}{unit}, not {shown(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +93,7 @@ class Config:
             value = getattr(self, field.name)
             if type(value) is not field.type:
                 wanted = getattr(field.type, "__name__", field.type)
-                raise ConfigError(f"{field.name} must be {wanted}, not {value!r}")
+                raise ConfigError(f"{field.name} must be {wanted}, not {shown(value)}")
         _bounded("rows", self.rows, 2, 128)
         _bounded("cols", self.cols, 2, 128)
         _bounded("axi_address_width", self.axi_address_width, 32, 64, " bits")
@@ -96,15 +103,18 @@ class Config:
         for name in ("load_queue", "matrix_queue", "vector_queue", "store_queue"):
             _bounded(name, getattr(self, name), 2, 64, " instructions")
         if self.axi_data_width not in _AXI_DATA_WIDTHS:
-            raise ConfigError(f"axi_data_width must be one of {_AXI_DATA_WIDTHS} bits, not {self.axi_data_width}")
+            raise ConfigError(
+                f"axi_data_width must be one of {_AXI_DATA_WIDTHS} bits, not {shown(self.axi_data_width)}"
+            )
         for name in ("scratchpad_banks", "accumulator_banks"):
             banks = getattr(self, name)
             if banks not in (1, 2, 4, 8, 16):
-                raise ConfigError(f"{name} must be 1, 2, 4, 8 or 16, not {banks}")
+                raise ConfigError(f"{name} must be 1, 2, 4, 8 or 16, not {shown(banks)}")
         shared = math.gcd(self.rows, self.cols)
         if self.lanes < 1 or shared % self.lanes:
             raise ConfigError(
-                f"lanes must divide both rows and cols (their greatest common divisor is {shared}), not {self.lanes}"
+                f"lanes must divide both rows and cols (their greatest common divisor is {shared}), "
+                f"not {shown(self.lanes)}"
             )
         for name, rows, least, most in (
             ("scratchpad_bytes", self.scratchpad_rows, 4 * max(self.rows, self.cols), _ADDRESSABLE_ROWS),
@@ -113,11 +123,13 @@ class Config:
         ):
             if rows < least:
                 raise ConfigError(
-                    f"{name} of {getattr(self, name)} holds {rows} rows; "
+                    f"{name} of {shown(getattr(self, name))} holds {shown(rows)} rows; "
                     f"a {self.rows}x{self.cols} array needs at least {least}"
                 )
             if rows > most:
-                raise ConfigError(f"{name} of {getattr(self, name)} holds {rows} rows; an instruction addresses {most}")
+                raise ConfigError(
+                    f"{name} of {shown(getattr(self, name))} holds {shown(rows)} rows; an instruction addresses {most}"
+                )
 
     @property
     def row_bytes(self) -> int:
@@ -168,17 +180,23 @@ class Config:
         ------
         ConfigError
             If the file is not TOML, names an unknown key or holds a bad value.
-        OSError
-            If the file cannot be read.
+        FileError
+            If the file cannot be read, is larger than 16 KiB or no UTF-8 text.
         """
         try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not a TOML file: {error}") from error
+            return cls.from_table(tomllib.loads(read_text(path, _FILE_BYTES)))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is not a TOML file: {str(error)[:_MESSAGE]}") from error
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any]) -> "Config":
+        """The configuration of parsed TOML or JSON; ``ConfigError`` for an unknown key or a bad value."""
         known = {field.name for field in dataclasses.fields(cls)}
         for key in table:
             if key not in known:
-                raise ConfigError(f"{path}: unknown key {key!r}; the keys are {', '.join(sorted(known))}")
+                raise ConfigError(f"unknown key {shown(key)}; the keys are {', '.join(sorted(known))}")
         return cls(**table)
 
     def resized(self, rows: int, cols: int) -> "Config":

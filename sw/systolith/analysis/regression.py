@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from systolith.files import FileError, read_json, shown
+
 from .bench import Result, timing_name
+
+#: Most bytes of the file, and most cycles that a counter holds.
+_FILE_BYTES, _MOST_CYCLES = 1 << 22, 1 << 64
 
 #: Cycles and causes of each case, by its name and memory timing.
 Cycles = dict[str, dict[str, Any]]
@@ -24,25 +29,35 @@ def to_text(cycles: Cycles) -> str:
     return json.dumps(cycles, indent=1) + "\n"
 
 
-def changes(path: Path, measured: Cycles) -> list[str]:
-    """A sentence for each case whose cycles are not those of the file, or that only one of the two has.
+def read_cycles(path: Path) -> Cycles:
+    """What :func:`to_text` wrote to a file.
 
     Raises
     ------
-    ValueError
-        If the file does not hold what :func:`to_text` writes.
+    FileError
+        If the file cannot be read, is larger than 4 MiB or holds anything else.
     """
-    try:
-        known: Cycles = json.loads(path.read_text(encoding="utf-8"))
-        expected = {name: (int(entry["cycles"]), dict(entry["causes"])) for name, entry in known.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no cycles of cases: {error}") from error
-    lines = [f"{name}: no longer run" for name in expected if name not in measured]
+    known = read_json(path, _FILE_BYTES)
+    for name, entry in known.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("causes"), dict):
+            raise FileError(f"{path} holds no cycles of cases: {shown(name)} is {shown(entry)}")
+        for label, count in [("cycles", entry.get("cycles")), *entry["causes"].items()]:
+            if type(count) is not int or not 0 <= count < _MOST_CYCLES:
+                raise FileError(
+                    f"{path} holds no cycles of cases: {shown(label)} of {shown(name)} must be "
+                    f"0 to {_MOST_CYCLES - 1}, not {shown(count)}"
+                )
+    return known
+
+
+def changes(known: Cycles, measured: Cycles) -> list[str]:
+    """A sentence for each case whose cycles are not the known ones, or that only one of the two has."""
+    lines = [f"{name}: no longer run" for name in known if name not in measured]
     for name, entry in measured.items():
-        if name not in expected:
+        if name not in known:
             lines.append(f"{name}: new, {entry['cycles']:,} cycles")
             continue
-        cycles, parts = expected[name]
+        cycles, parts = known[name]["cycles"], known[name]["causes"]
         moved = {label: count - parts.get(label, 0) for label, count in entry["causes"].items()}
         if cycles != entry["cycles"] or any(moved.values()):
             blame = ", ".join(f"{label} {delta:+,}" for label, delta in moved.items() if delta)

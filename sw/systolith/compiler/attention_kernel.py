@@ -6,9 +6,9 @@ from systolith.rtl.config import Config
 from .arena import Arena, OutOfMemoryError
 from .attention import AttentionBuffers, AttentionLowering, Task
 from .emit import Operand
-from .kernels import NO_LAYER, Kernel
+from .kernels import Kernel
 from .plan import CapacityError, Geometry, Shape, blocks_of, ceil_div, round_up
-from .program import INPUT, OUTPUT, Program
+from .program import INPUT, NO_LAYER, OUTPUT, Program
 
 
 def compile_attention(config: Config, layer: QuantizedLayer, tokens: int) -> Program:

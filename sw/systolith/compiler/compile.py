@@ -49,7 +49,7 @@ def compile_encoder(
     lowering = _Lowering(config, plan, Geometry(shape, config.rows, config.cols), len(encoder.layers), observe)
     for index, layer in enumerate(encoder.layers):
         lowering.layer(index, layer, tokens if valid is None else valid)
-    program = lowering.finish()
+    program = lowering.finish(encoder.digest)
     program.verify()
     return program
 
@@ -104,12 +104,14 @@ class _Lowering:
         for index in range(layers):
             self.tensors[f"layer{index}"] = self._tensor(OUTPUT, 1, shape.hidden, config.rows)
         self.context_tensor = self._tensor(WORKSPACE, shape.heads, shape.head_size, config.rows)
+        self.tensors["context"] = self.context_tensor
         # The projections that attention cut by keys fetches block by block.
         spilled = () if not plan.by_keys else ("query",) if plan.kv_resident else ("query", "key", "value")
         self.projected = {
             name: self._tensor(WORKSPACE, shape.heads, shape.head_size, config.cols if name == "value" else config.rows)
             for name in spilled
         }
+        self.tensors |= self.projected
 
     @staticmethod
     def _pair(area: Arena, blocks: int, stride: int) -> tuple[Operand, Operand]:
@@ -182,7 +184,7 @@ class _Lowering:
             buffers=self.row_buffers, observed=observed,
         ).lower()  # fmt: skip
 
-    def finish(self) -> Program:
+    def finish(self, encoder: str) -> Program:
         e = self.e
         self.sizes[CONSTANTS] = len(e.constants)
         region_bytes = tuple(max(size, self.config.row_pitch) for size in self.sizes)
@@ -197,4 +199,5 @@ class _Lowering:
             operations=tuple(e.operations),
             operation_of=np.array(e.operation_of, np.int32),
             tensors=self.tensors,
+            encoder=encoder,
         )

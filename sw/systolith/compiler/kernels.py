@@ -17,15 +17,13 @@ from .arena import Arena
 from .emit import Emitter, Operand, Weights, pack_columns, pack_weights
 from .hazards import ProgramError, synchronize
 from .plan import CapacityError, Geometry, Plan, Shape, blocks_of, ceil_div, round_up
-from .program import CONSTANTS, INPUT, OBSERVED, OUTPUT, Program, Tensor
+from .program import CONSTANTS, INPUT, NO_LAYER, OBSERVED, OUTPUT, Program, Tensor
 
 #: Output tiles whose sums are made together: the first ones share each load of activations, which takes as long as
 #: one tile's product, and still leave the bus half free.
 _GROUP_TILES = 4
 #: Weight tiles of one LOAD at most.
 _CHUNK_TILES = 24
-#: The layer number of operations that belong to none.
-NO_LAYER = -1
 
 
 class Kernel:

@@ -2,14 +2,16 @@
 
 import io
 import json
-import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from systolith.arrays import ArchiveError, read_arrays
+from systolith.files import parse_object, shown, write_whole
 from systolith.rtl.config import Config
 from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 
@@ -17,13 +19,18 @@ from .hazards import ProgramError, verify
 
 #: What each DRAM region holds.
 CONSTANTS, INPUT, OUTPUT, WORKSPACE, OBSERVED = range(5)
+#: The layer number of operations that belong to none.
+NO_LAYER = -1
 #: Most bytes of a region: what an instruction's 32-bit offset reaches.
 _REGION_LIMIT = 1 << 32
-#: What reading a file raises that is no program: no archive, no such part, parts of the wrong kind, too large.
-_UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError,
-    NotImplementedError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+#: Most bytes of a program file, nearly all of them constants, and of the JSON in it.
+_FILE_BYTES, _HEADER_BYTES = 1 << 30, 1 << 22
+#: Most instructions of a program file; looking at one takes about two KiB.
+_INSTRUCTIONS = 1 << 20
+#: Most rows of DRAM besides the constants that a program file may claim; proving one free of races takes 32 bytes.
+_CLAIMED_ROWS = 1 << 24
+#: Most characters of a name.
+_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,9 @@ class Program:
     constants : uint8, contents of region ``CONSTANTS``
     region_bytes : size of each region
     operations, operation_of : the operations, and for each instruction the index of its operation
-    tensors : DRAM tensors by name: ``input``, ``layer0`` ..., and, if observed, ``layer0.query`` ...
+    tensors : DRAM tensors by name: ``input``, ``layer0`` ..., those that only the accelerator uses, and, if observed,
+        ``layer0.query`` ... Together they fill their regions exactly.
+    encoder : digest of the encoder that the constants are of (:attr:`QuantizedEncoder.digest`), or nothing
 
     Raises
     ------
@@ -107,6 +116,7 @@ class Program:
     operations: tuple[Operation, ...]
     operation_of: npt.NDArray[np.int32]
     tensors: dict[str, Tensor]
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         count, rest = divmod(len(self.image), INSTRUCTION_BYTES)
@@ -119,7 +129,7 @@ class Program:
             raise ProgramError(f"{len(self.region_bytes)} regions; a program has {OBSERVED + 1}")
         for region, size in enumerate(self.region_bytes):
             if type(size) is not int or not 0 <= size <= _REGION_LIMIT:
-                raise ProgramError(f"region {region} must be 0 to {_REGION_LIMIT} bytes, not {size!r}")
+                raise ProgramError(f"region {region} must be 0 to {_REGION_LIMIT} bytes, not {shown(size)}")
         if len(self.constants) != self.region_bytes[CONSTANTS]:
             raise ProgramError(
                 f"{len(self.constants)} bytes of constants in a region of {self.region_bytes[CONSTANTS]}"
@@ -129,9 +139,10 @@ class Program:
             raise ProgramError(f"operation_of is {owners.dtype} of shape {owners.shape} for {count} instructions")
         if count and not 0 <= owners.min() <= owners.max() < len(self.operations):
             raise ProgramError(f"operation_of names operations up to {owners.max()} of {len(self.operations)}")
+        if type(self.encoder) is not str:
+            raise ProgramError(f"the digest of the encoder must be text, not {shown(self.encoder)}")
         for index, operation in enumerate(self.operations):
-            if type(operation.layer) is not int or type(operation.macs) is not int:
-                raise ProgramError(f"operation {index}: layer {operation.layer!r}, macs {operation.macs!r}")
+            _check_operation(index, operation)
         for name, tensor in self.tensors.items():
             self._check_tensor(name, tensor)
         place = self._tensor("input")
@@ -139,6 +150,7 @@ class Program:
             output = self._tensor(f"layer{layer}")
             if (output.tokens, output.groups, output.columns) != (place.tokens, place.groups, place.columns):
                 raise ProgramError(f"tensor layer{layer} is not of the shape of the input")
+        self._check_regions()
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self.tensors:
@@ -146,15 +158,32 @@ class Program:
         return self.tensors[name]
 
     def _check_tensor(self, name: str, tensor: Tensor) -> None:
-        sizes = asdict(tensor)
-        for key, value in sizes.items():
+        _check_name("tensor", name)
+        for key, value in asdict(tensor).items():
             least = 0 if key in ("region", "offset") else 1
-            if type(value) is not int or value < least:
-                raise ProgramError(f"tensor {name}: {key} must be at least {least}, not {value!r}")
+            if type(value) is not int or not least <= value <= _REGION_LIMIT:
+                raise ProgramError(f"tensor {name}: {key} must be {least} to {_REGION_LIMIT}, not {shown(value)}")
         if tensor.pitch != self.config.row_pitch or tensor.width > tensor.pitch:
             raise ProgramError(f"tensor {name} has blocks of {tensor.width} columns in rows of {tensor.pitch} bytes")
         if tensor.region > OBSERVED or tensor.offset + tensor.size > self.region_bytes[tensor.region]:
             raise ProgramError(f"tensor {name} ends outside region {tensor.region}")
+
+    def _check_regions(self) -> None:
+        """Each region but the constants' is its tensors, one after the other, or a single row if it has none."""
+        ends = [0] * len(self.region_bytes)
+        for name, tensor in sorted(self.tensors.items(), key=lambda item: (item[1].region, item[1].offset)):
+            if tensor.offset != ends[tensor.region]:
+                raise ProgramError(
+                    f"tensor {name} begins at byte {tensor.offset} of region {tensor.region}; "
+                    f"the tensors before it end at {ends[tensor.region]}"
+                )
+            ends[tensor.region] += tensor.size
+        for region in range(CONSTANTS + 1, len(ends)):
+            needed = max(ends[region], self.config.row_pitch)
+            if self.region_bytes[region] != needed:
+                raise ProgramError(
+                    f"region {region} is of {self.region_bytes[region]} bytes; its tensors take {needed}"
+                )
 
     @property
     def macs(self) -> int:
@@ -188,6 +217,7 @@ class Program:
         """Write the program to one file; it appears whole or not at all."""
         header = {
             "config": self.config.to_dict(),
+            "encoder": self.encoder,
             "region_bytes": self.region_bytes,
             "operations": [asdict(o) for o in self.operations],
             "tensors": {name: asdict(t) for name, t in self.tensors.items()},
@@ -200,12 +230,7 @@ class Program:
             constants=self.constants,
             operation_of=self.operation_of,
         )
-        temporary = Path(f"{path}.partial")
-        try:
-            temporary.write_bytes(buffer.getvalue())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | Path, config: Config | None = None) -> "Program":
@@ -214,22 +239,16 @@ class Program:
         Raises
         ------
         ProgramError
-            If the file is truncated or no program, or is for another configuration than ``config``.
+            If the file is truncated or no program, claims more than a device can be given, or is for another
+            configuration than ``config``.
+        FileError
+            If it cannot be read, is no regular file or is larger than 1 GiB.
         """
-        content = io.BytesIO(Path(path).read_bytes())
         try:
-            with np.load(content, allow_pickle=False) as archive:
-                header = json.loads(archive["header"].tobytes())
-                program = cls(
-                    config=Config(**header["config"]),
-                    image=archive["image"],
-                    constants=archive["constants"],
-                    region_bytes=tuple(header["region_bytes"]),
-                    operations=tuple(Operation(**o) for o in header["operations"]),
-                    operation_of=archive["operation_of"],
-                    tensors={name: Tensor(**t) for name, t in header["tensors"].items()},
-                )
-        except _UNREADABLE as error:
+            program = cls._from_arrays(_arrays(path))
+        except ProgramError as error:
+            raise ProgramError(f"{path}: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ProgramError(f"{path} is truncated or no Systolith program: {error}") from error
         if config is not None and program.config != config:
             differing = sorted(k for k, v in config.to_dict().items() if program.config.to_dict()[k] != v)
@@ -239,3 +258,53 @@ class Program:
                 f"{getattr(config, key)} here"
             )
         return program
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> "Program":
+        if arrays["header"].nbytes > _HEADER_BYTES:
+            raise ProgramError(f"a header of {arrays['header'].nbytes:,} bytes; at most {_HEADER_BYTES:,} are read")
+        header = parse_object(arrays["header"].tobytes())
+        config = Config.from_table(header["config"])
+        region_bytes = tuple(header["region_bytes"])
+        _check_claims(config, arrays["image"].nbytes, region_bytes)
+        return cls(
+            config=config,
+            image=arrays["image"],
+            constants=arrays["constants"],
+            region_bytes=region_bytes,
+            operations=tuple(Operation(**o) for o in header["operations"]),
+            operation_of=arrays["operation_of"],
+            tensors={name: Tensor(**t) for name, t in header["tensors"].items()},
+            encoder=header["encoder"],
+        )
+
+
+def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a program file, none of them compressed."""
+    try:
+        return read_arrays(path, _FILE_BYTES)
+    except ArchiveError as error:
+        raise ValueError(error.reason) from error
+
+
+def _check_claims(config: Config, image_bytes: int, region_bytes: Sequence[object]) -> None:
+    """``ProgramError`` if it would take too much memory to look at a program of these sizes."""
+    count = image_bytes // INSTRUCTION_BYTES
+    if count > _INSTRUCTIONS:
+        raise ProgramError(f"{count:,} instructions; a file may hold {_INSTRUCTIONS:,}")
+    rows = sum(size for size in region_bytes[CONSTANTS + 1 :] if type(size) is int) // config.row_pitch
+    if rows > _CLAIMED_ROWS:
+        raise ProgramError(f"regions of {shown(rows)} rows besides the constants; a file may claim {_CLAIMED_ROWS:,}")
+
+
+def _check_operation(index: int, operation: Operation) -> None:
+    _check_name(f"operation {index}:", operation.name)
+    for key, value, least in (("layer", operation.layer, NO_LAYER), ("macs", operation.macs, 0)):
+        if type(value) is not int or not least <= value < 1 << 63:
+            raise ProgramError(f"operation {index}: {key} must be {least} to {(1 << 63) - 1}, not {shown(value)}")
+
+
+def _check_name(owner: str, name: object) -> None:
+    """Names are printed: nothing in them may speak to a terminal."""
+    if type(name) is not str or not name.isprintable() or not 1 <= len(name) <= _NAME:
+        raise ProgramError(f"{owner} name must be 1 to {_NAME} printable characters, not {shown(name)}")

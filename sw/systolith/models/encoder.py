@@ -11,6 +11,9 @@ from systolith.numerics import reference
 Float32 = npt.NDArray[np.float32]
 #: Called with the name and value of every intermediate tensor, each (tokens, channels).
 Observer = Callable[[str, Float32], None]
+#: Largest magnitude of a weight or statistic from a file: float16's, far beyond any trained encoder's. With it no fp32
+#: sum or square of the encoder overflows.
+MAX_MAGNITUDE = 65504.0
 
 
 class ModelError(ValueError):
@@ -67,6 +70,8 @@ class FloatLayer:
             linear: Linear = getattr(self, name)
             if linear.weight.shape != shape or linear.bias.shape != shape[1:]:
                 raise ModelError(f"{name} holds {linear.weight.shape} and {linear.bias.shape}, not {shape}")
+        for name in ("output_norm", "ffn2_norm"):
+            _check_norm(name, getattr(self, name), hidden)
         check_heads(hidden, self.heads)
 
     @property
@@ -104,17 +109,41 @@ def check_heads(hidden: int, heads: int) -> None:
         raise ModelError(f"hidden size {hidden} does not divide into {heads} heads")
 
 
+def _check_norm(name: str, norm: Norm, hidden: int) -> None:
+    if norm.gamma.shape != (hidden,) or norm.beta.shape != (hidden,):
+        raise ModelError(f"{name} holds {norm.gamma.shape} and {norm.beta.shape}, not {(hidden,)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """Tables ``word`` (vocabulary, hidden), ``position`` (tokens, hidden), ``token_type`` (hidden,); a LayerNorm."""
+    """Tables ``word`` (vocabulary, hidden), ``position`` (tokens, hidden), ``token_type`` (hidden,); a LayerNorm.
+
+    Raises
+    ------
+    ModelError
+        If the tables' shapes do not fit each other; when called, if an id or a position is in no table.
+    """
 
     word: Float32
     position: Float32
     token_type: Float32
     norm: Norm
 
+    def __post_init__(self) -> None:
+        hidden = self.word.shape[-1]
+        for name, table, dimensions in (
+            ("word", self.word, 2), ("position", self.position, 2), ("token_type", self.token_type, 1),
+        ):  # fmt: skip
+            if table.ndim != dimensions or table.shape[-1] != hidden:
+                raise ModelError(f"embedding {name} holds {table.shape}; its rows must be of {hidden} columns")
+        _check_norm("embedding norm", self.norm, hidden)
+
     def __call__(self, tokens: npt.NDArray[np.int64]) -> Float32:
         """(tokens,) ids → (tokens, hidden)."""
+        if len(tokens) > len(self.position):
+            raise ModelError(f"{len(tokens)} tokens exceed the {len(self.position)} rows of the position embedding")
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() < len(self.word):
+            raise ModelError(f"token id {tokens.max()} exceeds the {len(self.word)} rows of the word embedding")
         return self.norm(self.word[tokens] + self.position[: len(tokens)] + self.token_type)
 
 

@@ -35,10 +35,12 @@ def multipliers(ratios: npt.ArrayLike, bits: int, max_shift: int) -> tuple[npt.N
     Raises
     ------
     ModelError
-        If the largest ratio needs more than ``bits`` bits.
+        If the largest ratio needs more than ``bits`` bits, or one is no number.
     """
     wanted = np.asarray(ratios, dtype=np.float64)
     largest = float(np.abs(wanted).max())
+    if not np.isfinite(largest):
+        raise ModelError(f"scale ratio {largest} is no finite number")
     limit = (1 << bits) - 1
     shift = max_shift if largest == 0 else min(max_shift, int(np.floor(np.log2((limit + 0.5) / largest))))
     if shift < 0:

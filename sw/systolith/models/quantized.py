@@ -1,7 +1,9 @@
 """An encoder in integers: what quantisation makes, the compiler lowers and the integer reference runs."""
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -148,6 +150,13 @@ class QuantizedEncoder:
     input_scale: npt.NDArray[np.float32]
     output_scale: npt.NDArray[np.float32]
 
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that tell the layers' constants from any others."""
+        seen = hashlib.sha256()
+        _add_constants(seen, self.layers)
+        return seen.hexdigest()[:16]
+
     def forward(self, x: Array, valid: int | None = None) -> list[Array]:
         """Every layer's int8 output, first to last, for int8 ``x`` (tokens, hidden)."""
         outputs = []
@@ -155,3 +164,17 @@ class QuantizedEncoder:
             x = layer.forward(x, valid)
             outputs.append(x)
         return outputs
+
+
+def _add_constants(seen: "hashlib._Hash", node: object) -> None:
+    """Every constant of a layer, in the order of its fields: type, shape and bytes."""
+    if isinstance(node, tuple):
+        for part in node:
+            _add_constants(seen, part)
+    elif is_dataclass(node):
+        for part in fields(node):
+            _add_constants(seen, getattr(node, part.name))
+    else:
+        array = np.ascontiguousarray(node)
+        seen.update(f"{array.dtype.str}{array.shape}".encode())
+        seen.update(array.tobytes())

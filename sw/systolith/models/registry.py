@@ -85,7 +85,7 @@ def _minilm(layers: int | None = None) -> Model:
             raise ModelError(f"model {encoder.name} has no embedding")
         return encoder.embedding(tokenize(text))
 
-    return _bundle(encoder, Statistics.load(minilm.STATISTICS), layers, activations)
+    return _bundle(encoder, Statistics.load(minilm.STATISTICS, encoder), layers, activations)
 
 
 def _random(

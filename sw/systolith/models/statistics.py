@@ -1,5 +1,6 @@
 """What calibration learns of an encoder's activations: all that static quantisation needs besides the weights."""
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,7 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from systolith.models.encoder import Float32, FloatEncoder
+from systolith.arrays import read_arrays
+from systolith.files import write_whole
+from systolith.models.encoder import MAX_MAGNITUDE, Float32, FloatEncoder, ModelError
+
+#: Most bytes of a statistics file, as it is and inflated.
+_FILE_BYTES, _INFLATED_BYTES = 1 << 24, 1 << 26
 
 
 class ColumnMeans:
@@ -73,20 +79,47 @@ class Statistics:
     layers: list[LayerStatistics] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
+        """Write the statistics to one file; it appears whole or not at all."""
         arrays: dict[str, Any] = {"inputs": self.inputs}
         for index, layer in enumerate(self.layers):
             arrays |= {f"{index}.{f.name}": getattr(layer, f.name) for f in fields(layer)}
-        np.savez_compressed(path, **arrays)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_whole(path, buffer.getvalue())
 
     @classmethod
-    def load(cls, path: Path) -> "Statistics":
-        with np.load(path, allow_pickle=False) as arrays:
-            count = sum(name.endswith(".query") for name in arrays)
-            layers = [
-                LayerStatistics(**{f.name: arrays[f"{index}.{f.name}"] for f in fields(LayerStatistics)})
-                for index in range(count)
-            ]
-            return cls(inputs=arrays["inputs"], layers=layers)
+    def load(cls, path: Path, encoder: FloatEncoder) -> "Statistics":
+        """The statistics of ``encoder`` from a file.
+
+        Raises
+        ------
+        FileError
+            If the file cannot be read, is larger than 16 MiB (inflated: 64 MiB), or truncated or corrupted.
+        ModelError
+            If it holds other statistics than this encoder's, or values that are no finite numbers.
+        """
+        arrays = read_arrays(path, _FILE_BYTES, inflated=_INFLATED_BYTES)
+
+        def array(name: str, wanted: Float32) -> Float32:
+            if name not in arrays:
+                raise ModelError(f"{path}: there is no array {name} for model {encoder.name}")
+            value = arrays[name]
+            if value.dtype != np.float32 or value.shape != wanted.shape:
+                raise ModelError(
+                    f"{path}: {name} is {value.dtype} of shape {value.shape}, not float32 of {wanted.shape}"
+                )
+            if not np.all(np.abs(value) <= MAX_MAGNITUDE):
+                raise ModelError(f"{path}: {name} holds values that are not within ±{MAX_MAGNITUDE:g}")
+            return value
+
+        empty = [LayerStatistics.empty(layer.hidden, layer.ffn) for layer in encoder.layers]
+        return cls(
+            inputs=array("inputs", np.zeros(encoder.layers[0].hidden, np.float32)),
+            layers=[
+                LayerStatistics(**{f.name: array(f"{i}.{f.name}", getattr(record, f.name)) for f in fields(record)})
+                for i, record in enumerate(empty)
+            ],
+        )
 
 
 def measure(encoder: FloatEncoder, inputs: Iterable[npt.NDArray[np.float32]]) -> Statistics:

@@ -88,13 +88,19 @@ def run_encoder(
     Raises
     ------
     ProgramError
-        If ``program`` is for an input of another shape or for another number of layers.
+        If ``program`` is for an input of another shape, another number of layers or other weights.
     """
     if program is None:
         program = compile_encoder(encoder, device.config, len(x), valid=valid)
     if program.layers != len(encoder.layers):
         raise ProgramError(f"program of {program.layers} layers; {encoder.name} has {len(encoder.layers)}")
-    result = device.run(program.image, program.regions(x))
+    regions = program.regions(x)
+    if program.encoder != encoder.digest:
+        raise ProgramError(
+            f"program for other weights: the encoder's digest is {program.encoder or 'missing'} there, "
+            f"{encoder.digest} here"
+        )
+    result = device.run(program.image, regions)
     outputs = [program.tensors[f"layer{i}"].unpack(result.regions[OUTPUT]) for i in range(len(encoder.layers))]
     difference = None
     for layer, (got, expected) in enumerate(zip(outputs, encoder.forward(x, valid), strict=True)):

@@ -1,0 +1,96 @@
+"""Files read within bounds and written whole: each refusal in one sentence that names the file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from systolith.files import (
+    FileError,
+    check_writable,
+    error_sentence,
+    read_bytes,
+    read_json,
+    read_text,
+    shown,
+    write_whole,
+)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, reason in (
+        ("pipe", "it is no regular file"),
+        (".", "is a directory"),
+        ("loop", "too many levels of symbolic links"),
+        ("nothing", "no such file or directory"),
+        ("x" * 300, "file name too long"),
+    ):
+        with pytest.raises(FileError, match=f"cannot read .*: {reason}$"):
+            read_bytes(tmp_path / name, 100)
+    with pytest.raises(FileError, match="cannot read /dev/zero: it is no regular file"):
+        read_bytes("/dev/zero", 100)
+
+
+def test_a_file_of_terabytes_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(FileError, match="sparse is too large: 4,398,046,511,104 bytes; at most 100 are read"):
+        read_bytes(tmp_path / "sparse", 100)
+
+
+def test_text_and_json(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(FileError, match=r"file\.json is no UTF-8 text: byte 7 is 0xff"):
+        read_text(path, 100)
+    for text, reason in (("[" * 9999, "it is nested too deeply"), ("3", "it is 3"), ("", "Expecting value")):
+        path.write_text(text)
+        with pytest.raises(FileError, match=f"file.json holds no JSON object: {reason}"):
+            read_json(path, 9999)
+    path.write_text('{"a": "ü"}', encoding="utf-8")
+    assert read_json(path, 100) == {"a": "ü"}
+
+
+def test_any_value_is_shown_in_short() -> None:
+    assert shown(1 << 20000) == "a number of 20001 bits"
+    assert shown("\x1b[2J\n") == r"'\x1b[2J\n'"
+    assert len(shown("x" * 10**6)) < 50
+    assert len(shown([[["x" * 99] * 99] * 99] * 99)) < 9999
+    assert error_sentence(FileNotFoundError(2, "No such file", "a.txt")) == "a.txt: no such file"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.json"
+    write_whole(path, "one")
+    (tmp_path / "link").symlink_to(path)
+    write_whole(tmp_path / "link", b"two")
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_text() == "two"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(FileError, match=r"cannot write .*out\.json: no space left on device"):
+        write_whole(path, "three")
+    assert path.read_text() == "two"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out.json"]
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    check_writable(None)
+    check_writable(tmp_path / "new")
+    for name, reason in (
+        (".", "it is a directory"),
+        ("no/where", "there is no directory"),
+        ("pipe", "it is no regular file"),
+        ("loop", "it is no regular file"),
+    ):
+        with pytest.raises(FileError, match=f"cannot write .*: {reason}"):
+            check_writable(tmp_path / name)
+    with pytest.raises(FileError, match="cannot write /dev/null: it is no regular file"):
+        write_whole("/dev/null", "text")
