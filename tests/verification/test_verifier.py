@@ -13,7 +13,6 @@ from systolith.verification.evidence import Options, run_campaign
 from systolith.verification.interleave import (
     DeadlockError,
     Machine,
-    adversaries,
     explore,
     in_program_order,
     run,
@@ -22,7 +21,7 @@ from systolith.verification.interleave_device import InterleavedDevice
 from systolith.verification.interleave_symbols import Symbols
 from systolith.verification.mutate_program import mutants, pairs_of_tokens
 from systolith.verification.verifier import Tally, differs, examine
-from systolith.verification.verifier_subjects import COMPILED, Subject, compiled_subject, small_subjects
+from systolith.verification.verifier_subjects import COMPILED, Subject, compiled_subject, piled_up, small_subjects
 
 CONFIG = PRESETS["tiny"]
 REGIONS = (4096, 4096)
@@ -131,26 +130,16 @@ def test_a_token_that_never_comes_is_a_deadlock() -> None:
         run(machine, Symbols(machine.program, CONFIG), [0.0] * 12, random.Random(0))
 
 
-def piled_up(tokens: int) -> list[Instruction]:
-    """``tokens`` LOADs give to STORE, which first waits for a MATRIX that waits for the next LOAD."""
-    program = [load(0, give=STORE) for _ in range(tokens)]
-    program += [load(4, give=MATRIX), matrix(0, 4, 0, wait=LOAD, give=STORE), store(8, wait=MATRIX)]
-    return program + [store(8, wait=LOAD) for _ in range(tokens)]
-
-
 def test_the_token_limit_is_exactly_what_cannot_deadlock() -> None:
-    program = piled_up(255)
-    verify(program, CONFIG, REGIONS)
-    machine, symbols, source = Machine(program, CONFIG), Symbols(program, CONFIG), random.Random(0)
-    expected = in_program_order(machine, symbols)
-    for priorities in adversaries(source, random_ones=5):
-        symbols.reset()
-        assert run(machine, symbols, priorities, source) == expected
-    program = piled_up(256)
+    subject = piled_up(255)
+    verify(subject.instructions, subject.config, subject.region_bytes)
+    assert not differs(subject.instructions, subject, random.Random(0), Tally())
+    subject = piled_up(256)
     with pytest.raises(ProgramError, match="more than 255 tokens for STORE are outstanding"):
-        verify(program, CONFIG, REGIONS)
+        verify(subject.instructions, subject.config, subject.region_bytes)
+    machine, symbols = Machine(subject.instructions, CONFIG), Symbols(subject.instructions, CONFIG)
     with pytest.raises(DeadlockError, match="MATRIX 257 waits for LOAD; STORE 258 waits for MATRIX"):
-        run(Machine(program, CONFIG), Symbols(program, CONFIG), [0.0] * 12, source)
+        run(machine, symbols, [0.0] * 12, random.Random(0))
 
 
 def test_a_verifier_that_overlooks_something_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,10 @@ class Machine:
         self.done = [0] * EVENTS
         self.given = [0] * _UNITS
         self.tokens = [0] * (_UNITS * _UNITS)
-        self._settle()
+        #: For each event, whether it can happen next.
+        self.ready = [False] * EVENTS
+        self._settle(0)
+        self._refresh()
 
     def _drains(self) -> list[int]:
         """For each VECTOR, how many VECTORs before it must have retired before it starts."""
@@ -104,56 +107,65 @@ class Machine:
                 exponent = count + 1
         return drains
 
-    def events(self) -> list[int]:
-        """All that can happen next."""
-        done, tokens, found = self.done, self.tokens, []
-        for unit in range(_UNITS):
-            base = 3 * unit
-            started, read, written = done[base], done[base + 1], done[base + 2]
-            if (
-                started < self.queued[unit]
-                and started - self.given[unit] < IN_FLIGHT
-                and all(tokens[t] for t in self._wait[self.indices[unit][started]])
-                and (unit != Unit.VECTOR or written >= self._drain[started])
-            ):
-                found.append(base)
-            if read < started:
-                found.append(base + 1)
-            if written < read:
-                found.append(base + 2)
-        return found
-
     def step(self, event: int, memory: Memory) -> None:
-        """Let ``event`` happen, and what follows from it at once."""
+        """Let ``event``, which must be :attr:`ready`, happen, and what follows from it at once."""
         unit, stage = divmod(event, 3)
-        index = self.indices[unit][self.done[event]]
-        self.done[event] += 1
+        done, ready = self.done, self.ready
+        index = self.indices[unit][done[event]]
+        done[event] += 1
         if stage == Stage.READ:
             memory.read(index)
+            ready[event] = done[event] < done[event - 1]
+            ready[event + 1] = True
             return
         if stage == Stage.START:
             for token in self._wait[index]:
                 self.tokens[token] -= 1
+            ready[event + 1] = True
         else:
             memory.write(index)
-        self._settle()
+            ready[event] = done[event] < done[event - 1]
+        self._settle(unit)
 
-    def _settle(self) -> None:
-        """Dispatch and give all that there is room for."""
-        while self.dispatched < len(self._unit):
-            unit = self._unit[self.dispatched]
-            if self.queued[unit] - self.done[3 * unit] == self._room[unit]:
-                break
-            self.queued[unit] += 1
-            self.dispatched += 1
+    def _refresh(self) -> None:
+        """Which events can happen next."""
+        done, ready = self.done, self.ready
         for unit in range(_UNITS):
-            while self.given[unit] < self.done[3 * unit + Stage.WRITE]:
-                give = self._give[self.indices[unit][self.given[unit]]]
+            base = 3 * unit
+            self._refresh_start(unit)
+            ready[base + 1] = done[base + 1] < done[base]
+            ready[base + 2] = done[base + 2] < done[base + 1]
+
+    def _refresh_start(self, unit: int) -> None:
+        started, startable = self.done[3 * unit], False
+        if started < self.queued[unit] and started - self.given[unit] < IN_FLIGHT:
+            startable = unit != Unit.VECTOR or self.done[3 * unit + 2] >= self._drain[started]
+            for token in self._wait[self.indices[unit][started]]:
+                startable = startable and self.tokens[token] > 0
+        self.ready[3 * unit] = startable
+
+    def _settle(self, unit: int) -> None:
+        """Dispatch and give all that there is room for, after an event of ``unit``."""
+        moved = False
+        while self.dispatched < len(self._unit):
+            next_unit = self._unit[self.dispatched]
+            if self.queued[next_unit] - self.done[3 * next_unit] == self._room[next_unit]:
+                break
+            self.queued[next_unit] += 1
+            self.dispatched += 1
+            moved = True
+        for giver in range(_UNITS):
+            while self.given[giver] < self.done[3 * giver + 2]:
+                give = self._give[self.indices[giver][self.given[giver]]]
                 if any(self.tokens[token] == _FULL for token in give):
                     break
                 for token in give:
                     self.tokens[token] += 1
-                self.given[unit] += 1
+                    moved = True
+                self.given[giver] += 1
+                moved = moved or giver != unit
+        for other in range(_UNITS) if moved else (unit,):
+            self._refresh_start(other)
 
     @property
     def finished(self) -> bool:
@@ -177,6 +189,7 @@ class Machine:
     def restore(self, state: tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]) -> None:
         self.dispatched = state[0]
         self.queued, self.done, self.given, self.tokens = (list(part) for part in state[1:])
+        self._refresh()
 
 
 def run(machine: Machine, memory: Memory, priorities: Sequence[float], source: random.Random) -> Hashable:
@@ -192,9 +205,16 @@ def run(machine: Machine, memory: Memory, priorities: Sequence[float], source: r
         If it has no end.
     """
     machine.reset()
-    while events := machine.events():
-        highest = max(priorities[e] for e in events)
-        machine.step(source.choice([e for e in events if priorities[e] == highest]), memory)
+    ready = machine.ready
+    levels = [[e for e in range(EVENTS) if priorities[e] == p] for p in sorted(set(priorities), reverse=True)]
+    going = True
+    while going:
+        going = False
+        for level in levels:
+            if events := [e for e in level if ready[e]]:
+                machine.step(events[int(source.random() * len(events))], memory)
+                going = True
+                break
     if not machine.finished:
         raise machine.deadlock()
     return memory.outcome()
@@ -253,7 +273,7 @@ def explore(machine: Machine, memory: Forkable) -> Exploration | None:
             return None
         state, contents = todo.pop()
         machine.restore(state)
-        events = machine.events()
+        events = [event for event in range(EVENTS) if machine.ready[event]]
         if not events:
             memory.restore(contents)
             if machine.finished:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from systolith.compiler.hazards import ProgramError, verify
+from systolith.compiler.hazards import TOKEN_LIMIT, ProgramError, verify
 from systolith.rtl.isa import Instruction
 
 from .evidence import Evidence, Options, Report
@@ -20,15 +20,26 @@ from .interleave import DeadlockError, Machine, adversaries, explore, in_program
 from .interleave_device import InterleavedDevice
 from .interleave_symbols import Symbols
 from .mutate_program import Mutant, mutants
-from .verifier_subjects import COMPILED, Subject, compiled_subject, random_subjects, small_subjects
+from .verifier_rtl import differing_on_rtl
+from .verifier_subjects import (
+    COMPILED,
+    SMALLEST,
+    Subject,
+    compiled_subject,
+    piled_up,
+    random_subjects,
+    small_subjects,
+)
 
-#: Mutants with two changes, of each kind, and mutants of all kinds, of a program.
-_PAIRS, _MUTANTS = 300, 2000
-_QUICK_PAIRS, _QUICK_MUTANTS = 10, 60
+#: Mutants with two changes, of each kind, of a program; instructions of all of its mutants taken together.
+_PAIRS, _MUTATED = 200, 20_000
+_QUICK_PAIRS, _QUICK_MUTATED = 6, 800
 #: Random orders of each program, besides the adversarial ones, and orders of each on the functional device.
-_RANDOM_ORDERS, _DEVICE_ORDERS = 20, 3
+_RANDOM_ORDERS, _DEVICE_ORDERS = 10, 2
 #: Instructions of the programs that run in every order, and mutants of each.
 _SMALL, _SMALL_MUTANTS = 8, 60
+#: Accepted mutants that run on the RTL.
+_ON_RTL = 600
 #: Random programs, and small ones, if no time is given.
 _RANDOM_PROGRAMS, _SMALL_PROGRAMS = 12, 60
 #: What the verifier's sentences say, by what is wrong.
@@ -48,7 +59,8 @@ class Tally:
     """What became of programs and mutants.
 
     ``wrong`` counts the refused ones that some order showed to go wrong. ``escapes`` are accepted ones that did, and
-    ``slips`` those in which the functional device saw a difference that the symbols did not.
+    ``slips`` those in which the functional device saw a difference that the symbols did not. ``kept`` are the accepted
+    ones for the configuration that also runs on the RTL.
     """
 
     programs: int = 0
@@ -59,6 +71,7 @@ class Tally:
     device_runs: int = 0
     states: int = 0
     unexplored: int = 0
+    kept: list[tuple[Subject, Mutant]] = field(default_factory=list)
     escapes: list[str] = field(default_factory=list)
     slips: list[str] = field(default_factory=list)
 
@@ -121,14 +134,20 @@ def examine(mutant: Mutant, subject: Subject, source: random.Random, tally: Tall
         return
     tally.accepted += 1
     name = f"{subject.name}: {mutant.change}"
+    if subject.config == SMALLEST:
+        tally.kept.append((subject, mutant))
     if differs(mutant.instructions, subject, source, tally):
         tally.escapes.append(name)
     elif differs_on_device(mutant.instructions, subject, source, tally):
         tally.slips.append(name)
 
 
-def examine_all(subject: Subject, source: random.Random, tally: Tally, *, most: int, most_pairs: int) -> None:
-    """A correct program and, of its mutants, ``most`` or all; every dropped token is among them."""
+def examine_all(subject: Subject, source: random.Random, tally: Tally, *, budget: int, most_pairs: int) -> None:
+    """A correct program and its mutants, or as many of them as have ``budget`` instructions.
+
+    If there are more, half of them are dropped tokens.
+    """
+    most = budget // len(subject.instructions)
     tally.programs += 1
     if refusal(subject.instructions, subject) or differs(subject.instructions, subject, source, tally):
         tally.escapes.append(subject.name)
@@ -185,22 +204,36 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
     source = random.Random(options.seed)
     half = None if options.seconds is None else options.seconds / 2
     many, every = Tally(), Tally()
-    most, most_pairs = (_QUICK_MUTANTS, _QUICK_PAIRS) if options.quick else (_MUTANTS, _PAIRS)
+    budget, most_pairs = (_QUICK_MUTATED, _QUICK_PAIRS) if options.quick else (_MUTATED, _PAIRS)
     names = list(COMPILED)[:2] if options.quick else list(COMPILED)
     for name in names:
         report(f"mutants of {name}")
-        examine_all(compiled_subject(name), source, many, most=most, most_pairs=most_pairs)
+        examine_all(compiled_subject(name), source, many, budget=budget, most_pairs=most_pairs)
     for subject in _within(random_subjects(options.seed), 1 if options.quick else _RANDOM_PROGRAMS, half):
         report(f"mutants of {subject.name}, {len(subject.instructions)} instructions")
-        examine_all(subject, source, many, most=most, most_pairs=most_pairs)
+        examine_all(subject, source, many, budget=budget, most_pairs=most_pairs)
     small = small_subjects(options.seed, 5 if options.quick else _SMALL)
     for subject in _within(small, 2 if options.quick else _SMALL_PROGRAMS, half):
         report(f"every order of {subject.name}, {len(subject.instructions)} instructions")
         explore_all(subject, source, every, most=8 if options.quick else _SMALL_MUTANTS)
-    return [
+    evidence = [
         _evidence(many, "what can go wrong on some timing is refused", f"{many.orders:,} orders"),
         _evidence(every, "the same for small programs in every order there is", f"{every.states:,} states"),
     ]
+    if not options.quick:
+        most_tokens = Mutant("none", "unchanged", piled_up(TOKEN_LIMIT).instructions)
+        chosen = [(piled_up(TOKEN_LIMIT), most_tokens), *source.sample(many.kept, min(_ON_RTL, len(many.kept)))]
+        count, wrong = differing_on_rtl(chosen, source, report)
+        evidence.append(
+            Evidence(
+                campaign="verifier",
+                promise="what is accepted runs on the RTL as in program order, at any memory timing",
+                figure=f"{count} accepted mutants, {len(wrong)} differ in a byte from the functional device",
+                passed=count == len(chosen) and not wrong,
+                details={"wrong": wrong[:20]},
+            )
+        )
+    return evidence
 
 
 def _evidence(tally: Tally, promise: str, amount: str) -> Evidence:

@@ -14,16 +14,18 @@ from systolith.compiler.program import CONSTANTS, Program
 from systolith.models.quantized import Projection
 from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
-from systolith.rtl.isa import Function, Instruction, Opcode, disassemble
+from systolith.rtl.isa import Function, Instruction, Opcode, Unit, disassemble
 from systolith.rtl.parameters import PLANES
 
+from .fuzz_configs import CONFIGS
 from .programs import random_program, random_regions
 
-_TINY = PRESETS["tiny"]
+#: Also what fuzzing builds.
+SMALLEST = CONFIGS["4x4, 64-bit bus"]
 #: Keys and values go through DRAM, and attention is cut by keys.
-_SPILLED = replace(_TINY, scratchpad_bytes=1600, accumulator_bytes=512, parameter_bytes=512)
+_SPILLED = replace(SMALLEST, scratchpad_bytes=1600, accumulator_bytes=512, parameter_bytes=512)
 #: Queues so short that dispatch waits for every unit in turn.
-_SHORT = replace(_TINY, load_queue=2, matrix_queue=2, vector_queue=2, store_queue=2)
+_SHORT = replace(SMALLEST, load_queue=2, matrix_queue=2, vector_queue=2, store_queue=2)
 #: Slots of a tile's rows that crowded programs use in each memory, and in each region.
 _SLOTS = 3
 _OBLONG = replace(PRESETS["default"].resized(6, 10), scratchpad_bytes=12_000, accumulator_bytes=12_000)
@@ -67,13 +69,13 @@ def _attention(config: Config, heads: int, size: int, tokens: int) -> Program:
 
 #: Compiled programs, the shortest first.
 COMPILED: dict[str, tuple[Config, Callable[[Config], Program]]] = {
-    "attention 2x5, 9 tokens": (_TINY, lambda c: _attention(c, 2, 5, 9)),
-    "GEMM 9x14x11": (_TINY, lambda c: _gemm(c, 9, 14, 11)),
+    "attention 2x5, 9 tokens": (SMALLEST, lambda c: _attention(c, 2, 5, 9)),
+    "GEMM 9x14x11": (SMALLEST, lambda c: _gemm(c, 9, 14, 11)),
     "GEMM 40x30x19 in pieces, short queues": (
         replace(_SHORT, scratchpad_bytes=1024, accumulator_bytes=1024, parameter_bytes=512),
         lambda c: _gemm(c, 40, 30, 19),
     ),
-    "encoder 5x6, 2 heads": (_TINY, lambda c: _encoder(c, 5, 6, 2, 9)),
+    "encoder 5x6, 2 heads": (SMALLEST, lambda c: _encoder(c, 5, 6, 2, 9)),
     "encoder 7x20, 1 head, 6x10 array": (_OBLONG, lambda c: _encoder(c, 7, 20, 1, 23, 6)),
     "encoder 11x12, 3 heads, short queues": (_SHORT, lambda c: _encoder(c, 11, 12, 3, 17)),
     "attention cut by keys, 40 tokens": (_SPILLED, lambda c: _encoder(c, 40, 8, 1, 8, 33)),
@@ -102,15 +104,38 @@ def random_subjects(seed: int) -> Iterator[Subject]:
     """Random programs without end: several lengths, queues of all depths."""
     draw = np.random.default_rng(seed)
     while True:
-        config = _SHORT if draw.random() < 0.5 else _TINY
+        config = _SHORT if draw.random() < 0.5 else SMALLEST
         yield random_subject(config, int(draw.choice([5, 12, 30, 60])), int(draw.integers(1 << 31)))
+
+
+def piled_up(tokens: int) -> Subject:
+    """``tokens`` LOADs give to STORE, which first waits for a MATRIX that waits for the next LOAD.
+
+    Where that many do not fit the counter, the next LOAD cannot give its token, and nothing goes on.
+    """
+    config = SMALLEST
+    row = {"rows": config.rows, "blocks": 1}
+    load, store, matrix = 1 << Unit.LOAD, 1 << Unit.STORE, 1 << Unit.MATRIX
+    program = [Instruction(Opcode.LOAD, row | {"give": store})] * tokens
+    program += [
+        Instruction(Opcode.LOAD, row | {"address": config.rows, "give": matrix}),
+        Instruction(
+            Opcode.MATRIX,
+            {"rows": config.rows, "k_tiles": 1, "n_tiles": 1, "w_address": config.rows, "wait": load, "give": store},
+        ),
+        Instruction(Opcode.STORE, row | {"address": 2 * config.rows, "region": 1, "wait": matrix}),
+    ]
+    program += [Instruction(Opcode.STORE, row | {"address": 2 * config.rows, "region": 1, "wait": load})] * tokens
+    draw = np.random.default_rng(tokens)
+    regions = [draw.integers(0, 256, config.rows * config.row_pitch, np.uint8) for _ in range(2)]
+    return Subject(f"{tokens} tokens at once", config, tuple(program), tuple(regions))
 
 
 def small_subjects(seed: int, most: int) -> Iterator[Subject]:
     """Random programs of 3 to ``most`` instructions on so few rows that nearly all of them conflict, without end."""
     draw = np.random.default_rng((seed, most))
     while True:
-        regions = [draw.integers(0, 256, _SLOTS * _TINY.rows * _TINY.row_pitch, np.uint8) for _ in range(2)]
+        regions = [draw.integers(0, 256, _SLOTS * SMALLEST.rows * SMALLEST.row_pitch, np.uint8) for _ in range(2)]
         crowded = [_crowded(draw) for _ in range(int(draw.integers(3, most + 1)))]
         ordered = synchronize(crowded, _SHORT, tuple(len(region) for region in regions))
         yield Subject(f"crowded program {draw.integers(1 << 31)}", _SHORT, tuple(ordered), tuple(regions))
