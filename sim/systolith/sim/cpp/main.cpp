@@ -26,6 +26,11 @@
 #if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
 #endif
+#if VM_COVERAGE
+#include <unistd.h>
+
+#include "verilated_cov.h"
+#endif
 #ifdef __linux__
 #include <csignal>
 #include <sys/prctl.h>
@@ -76,6 +81,17 @@ private:
     uint64_t to_ = 0;
 #endif
 };
+
+// Leaves the points of the design and how often each was reached in a file of this process.
+void write_coverage(VerilatedContext& context) {
+#if VM_COVERAGE
+    const char* const directory = std::getenv("SYSTOLITH_COVERAGE");
+    if (!directory) return;
+    const std::string path = directory + ("/" + std::to_string(getpid()));
+    context.coveragep()->write(path.c_str());
+    std::rename(path.c_str(), (path + ".dat").c_str());
+#endif
+}
 
 bool call_value_callbacks() {
     bool called = false;
@@ -154,5 +170,6 @@ int main(int argc, char** argv) {
     }
     top.final();
     Verilated::runExitCallbacks();
+    write_coverage(*context);
     return context->errorCount() > 0;
 }

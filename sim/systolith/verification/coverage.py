@@ -1,0 +1,142 @@
+"""What simulations reach: lines and branches of the Verilog, toggles of its registers, values of instruction fields.
+
+Encoders, random programs and the benches of the registers and buses run on the smallest accelerator, built to count
+(``systolith.sim.counting``). ``coverage_floor.toml`` holds what must be reached, overall and of each source file's
+lines, and why the rest is not. The quick share is one block alone, the token counters.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from systolith.compiler.footprint import space_rows
+from systolith.models.registry import load_model
+from systolith.rtl.config import Config, preset
+from systolith.runtime.rtl import RtlDevice
+from systolith.runtime.session import run_encoder
+from systolith.sim.block import MODULE
+from systolith.sim.dram import DramSettings
+from systolith.sim.run_benches import run_benches
+from systolith.sim.toolchain import COVERAGE_VARIABLE, SimulationError
+
+from .coverage_points import LINES, TOGGLES, Point, Reached, by_source, read_points, registers, sources, total
+from .evidence import Evidence, Options, Report
+from .fuzz_coverage import FieldCoverage
+from .programs import random_program, random_regions
+
+FLOOR = Path(__file__).with_name("coverage_floor.toml")
+#: Random programs without ``seconds``, and instructions of each.
+_PROGRAMS, _LENGTH = 60, 40
+#: Benches of the whole accelerator, and the one of the quick share.
+_BENCHES, _QUICK_BENCH = ("csr", "bus_peers"), "tokens"
+#: Encoders: shape, valid tokens, memory latency, bandwidth and seed.
+_ENCODERS: tuple[tuple[dict[str, int], int, DramSettings], ...] = (
+    ({"tokens": 9, "hidden": 24, "heads": 2, "ffn": 40, "layers": 2}, 7, DramSettings(latency=30)),
+    ({"tokens": 70, "hidden": 16, "heads": 1, "ffn": 24, "layers": 1}, 70, DramSettings(latency=100, bandwidth=4)),
+    ({"tokens": 14, "hidden": 30, "heads": 3, "ffn": 50, "layers": 1}, 14, DramSettings(seed=1)),
+)
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Path]:
+    """A directory where all simulators that are built and run meanwhile leave their counts."""
+    before = os.environ.get(COVERAGE_VARIABLE)
+    with tempfile.TemporaryDirectory(prefix="systolith-coverage-") as name:
+        os.environ[COVERAGE_VARIABLE] = name
+        try:
+            yield Path(name)
+        finally:
+            del os.environ[COVERAGE_VARIABLE]
+            if before is not None:
+                os.environ[COVERAGE_VARIABLE] = before
+
+
+def collect(directory: Path, counts: Counter[Point]) -> None:
+    """Add what the simulators left in a directory, and remove it there."""
+    for path in directory.glob("*.dat"):
+        counts.update(read_points(path))
+        path.unlink()
+
+
+def run_programs(config: Config, options: Options, report: Report, fields: FieldCoverage) -> Iterator[None]:
+    """Run random programs; after each, its fields are counted."""
+    start, done = time.monotonic(), 0
+    while done < _PROGRAMS if options.seconds is None else time.monotonic() - start < options.seconds:
+        rng = np.random.default_rng([options.seed, done])
+        program = random_program(config, rng, _LENGTH)
+        regions = random_regions(config, program.region_bytes, rng)
+        RtlDevice(config, latency=int(rng.integers(1, 60)), seed=done).run(program.image, regions)
+        fields.add(program.instructions, config, space_rows(config, program.region_bytes))
+        done += 1
+        report(f"{done} random programs")
+        yield
+
+
+def campaign(options: Options, report: Report) -> list[Evidence]:
+    """Run everything on the smallest accelerator and compare what it reached with what it must reach."""
+    floors = tomllib.loads(FLOOR.read_text(encoding="utf-8"))
+    config = preset("tiny")
+    counts: Counter[Point] = Counter()
+    fields = FieldCoverage()
+    with counting() as directory:
+        if options.quick:
+            _bench((_QUICK_BENCH,), config, report)
+            collect(directory, counts)
+            return [judge(by_source(counts, {MODULE: _QUICK_BENCH}), None, floors["quick"])]
+        for shape, valid, memory in _ENCODERS:
+            report(f"an encoder of {shape['tokens']} tokens")
+            model = load_model("random", **shape)
+            device = RtlDevice(config, memory=memory, report=report)
+            outcome = run_encoder(model.quantized, model.prepare(), device, valid=valid)
+            if not outcome.bit_exact:
+                raise SimulationError(f"an encoder of {shape['tokens']} tokens: {outcome.difference}")
+            collect(directory, counts)
+        for _ in run_programs(config, options, report, fields):
+            collect(directory, counts)
+        _bench(_BENCHES, config, report)
+        collect(directory, counts)
+    return [judge(by_source(counts, sources(config)), fields, floors["full"])]
+
+
+def _bench(names: tuple[str, ...], config: Config, report: Report) -> None:
+    failed = [result.name for result in run_benches(names, config, report=report) if not result.passed]
+    if failed:
+        raise SimulationError(f"benches failed: {', '.join(failed)}")
+
+
+def judge(table: Mapping[str, dict[str, Reached]], fields: FieldCoverage | None, floors: Mapping[str, Any]) -> Evidence:
+    """The row of the table: passed if nothing is below its floor, overall and of each source's lines."""
+    bins = fields.table() if fields else {}
+    share = {kind: total(table.values(), kind).share for kind in (LINES, TOGGLES)}
+    if bins:
+        share["field bins"] = 100.0 * sum(b.hit for b in bins.values()) / sum(b.bins for b in bins.values())
+    low = [f"{kind}: {value:.1f} %, not {floors[kind]} %" for kind, value in share.items() if value < floors[kind]]
+    for name, floor in floors.get("sources", {}).items():
+        reached = table[name][LINES] if name in table else Reached()
+        if not reached.total or reached.share < floor:
+            low.append(f"lines of {name}: {reached.share:.1f} %, not {floor} %")
+    holes = registers(total(table.values(), TOGGLES).holes)
+    return Evidence(
+        campaign="coverage",
+        promise="simulations reach the lines of the Verilog, the toggles of its registers and the values of fields",
+        figure=", ".join(f"{kind} {value:.1f} %" for kind, value in share.items()),
+        passed=not low,
+        details={
+            "below": low,
+            "sources": {
+                name: {kind: [reached.hit, reached.total] for kind, reached in row.items()}
+                for name, row in sorted(table.items())
+            },
+            "lines": [f"{hole.module}: {hole.what}" for hole in total(table.values(), LINES).holes],
+            "toggles": {f"{module}: {name}": bits for (module, name), bits in holes.items()},
+            "fields": {name: b.missing for name, b in bins.items() if b.missing},
+        },
+    )
