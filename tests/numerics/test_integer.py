@@ -112,3 +112,13 @@ def test_residual_adds_both_branches_and_saturates_at_16_bits():
     one, zero = np.array([1]), np.array([0])
     assert integer.residual([[100]], zero, one, 0, [[-3]], np.array([8]), 2).tolist() == [[94]]
     assert integer.residual([[2**20]], zero, one, 0, [[127]], np.array([32767]), 0).tolist() == [[32767]]
+
+
+@pytest.mark.parametrize("value", [-32768, -20000, 20000, 32767])
+@pytest.mark.parametrize("columns", [2, 768, 16376])
+def test_the_mean_of_equal_columns_is_their_value_to_the_ends_of_16_bits(value, columns):
+    """At 16,376 columns the rounded multiplier alone would take the mean of extreme columns past 16 bits."""
+    total, squares = np.array([columns * value]), np.array([columns * value**2])
+    row = integer.layernorm_reciprocal(total, squares, columns, integer.mean_multiplier(columns))
+    assert abs(int(row.mean[0]) - value) <= 16
+    assert -32768 <= row.mean[0] <= 32767

@@ -36,7 +36,7 @@ class Workshop:
         self.root = directory / "tree"
         self._directory = directory
         self._numbers = itertools.count()
-        for name in (*SOURCES, "tests"):
+        for name in (*SOURCES, "tests", "docs"):
             shutil.copytree(place / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(place / "pyproject.toml", self.root)
         digest = sha256(sys.version.encode())
