@@ -1,12 +1,10 @@
 """Campaign ``endurance``: thousands of jobs on a device that is never reset, each exact, none slower than the last."""
 
 import gc
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from systolith.rtl.csr_map import ARRAY_CAUSES
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import build
 
-from .endurance_batch import Finished, Job, run_jobs
+from .endurance_batch import Finished, Job, own_bytes, run_jobs
 from .endurance_jobs import Task, random_task
 from .evidence import Evidence, Options, Report
 
@@ -54,10 +52,6 @@ class Tally:
         return float(np.median(self.seconds[-quarter:]) / np.median(self.seconds[quarter : 2 * quarter] or [1]))
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def run_functional(config: Config, seed: int, jobs: int, tasks: int, seconds: float | None, report: Report) -> Tally:
     """``jobs`` jobs, or as many as ``seconds`` allow, on one functional device; programs are made on the way."""
     rng, tally = np.random.default_rng(seed), Tally()
@@ -77,10 +71,10 @@ def run_functional(config: Config, seed: int, jobs: int, tasks: int, seconds: fl
         tally.jobs += 1
         tally.instructions += task.instructions
         tally.seconds.append(result.wall_seconds)
-        tally.resident.append(_resident())
+        tally.resident.append(own_bytes())
         if tally.jobs % 1000 == 0:
             gc.collect()
-            report(f"{tally.jobs:,} jobs on the functional device, {_resident() / _MIB:.0f} MiB")
+            report(f"{tally.jobs:,} jobs on the functional device, {own_bytes() / _MIB:.0f} MiB")
     return tally
 
 
@@ -170,7 +164,7 @@ def _evidence(tally: Tally, promise: str, more: str) -> Evidence:
             "jobs": tally.jobs,
             "instructions": tally.instructions,
             "wrong": tally.wrong[:20],
-            "resident MiB at the end": round(tally.resident[-1] / _MIB, 1),
+            "own MiB at the end": round(tally.resident[-1] / _MIB, 1),
             "growth MiB": round(tally.growth / _MIB, 2),
             "last quarter's time over the second's": round(tally.slowdown, 2),
         },

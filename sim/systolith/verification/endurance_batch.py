@@ -1,6 +1,7 @@
 """Jobs that run one after the other in one simulator, without a reset between them; what each left and counted."""
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +43,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the bench saw: the accelerator's counters, beats by the memory's count, bytes of its process."""
+    """What the bench saw: the accelerator's counters, beats by the memory's count, bytes of its process's own."""
 
     problem: str
     counters: dict[str, int]
@@ -66,6 +67,12 @@ class Files:
     def __init__(self, directory: Path) -> None:
         self.orders, self.dram, self.status = directory / "orders", directory / "dram", directory / "status"
         self.before, self.after, self.reports = directory / "before", directory / "after", directory / "reports"
+
+
+def own_bytes() -> int:
+    """Bytes of physical memory that this process has to itself; mapped files are not counted."""
+    _, resident, shared, *_ = (int(pages) for pages in Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _offsets(job: Job) -> tuple[list[int], int]:

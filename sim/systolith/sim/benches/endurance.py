@@ -1,7 +1,6 @@
 """Runs jobs one after the other without a reset: orders and memories are in files in the working directory."""
 
 import json
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,16 +13,11 @@ from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import reset
 from systolith.sim.dram import Shared
-from systolith.verification.endurance_batch import Files, Order, Report
+from systolith.verification.endurance_batch import Files, Order, Report, own_bytes
 
 #: Cycles without a retired instruction that count as a fault, and cycles after which a job is given up.
 _WATCHDOG, _LONGEST = 1 << 18, 1 << 26
 _BUSY, _DONE = 1, 2
-
-
-def _resident() -> int:
-    """Bytes of this process in physical memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def _run(dut: Any, csr: Registers, shared: Shared, order: Order) -> Report:
@@ -61,7 +55,7 @@ async def _run(dut: Any, csr: Registers, shared: Shared, order: Order) -> Report
         read_beats=shared.read_beats - reads,
         write_beats=shared.write_beats - writes,
         seconds=seconds,
-        resident=_resident(),
+        resident=own_bytes(),
     )
 
 
