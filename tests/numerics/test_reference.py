@@ -39,3 +39,8 @@ def test_attention_is_a_weighted_mean_in_each_head():
             weights = [math.exp(float(q[row, head] @ k[key, head]) / math.sqrt(3)) for key in range(5)]
             want = sum(w * v[key, head] for key, w in enumerate(weights)) / sum(weights)
             assert got[row, head] == pytest.approx(want)
+
+
+def test_layer_norm_adds_epsilon_to_the_variance():
+    got = reference.layer_norm(np.array([[3.0, 1.0]]), np.ones(2), np.zeros(2), 3.0)
+    np.testing.assert_allclose(got, [[0.5, -0.5]])
