@@ -1,14 +1,15 @@
 """Random programs are legal, use everything there is, and follow from their seed alone."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from systolith.compiler.hazards import synchronize, verify
+from systolith.compiler.hazards import TOKEN_LIMIT, synchronize, verify
 from systolith.rtl.config import PRESETS, Config
-from systolith.rtl.isa import Function, Instruction, Opcode, disassemble
-from systolith.verification.programs import random_program, random_regions, scramble_unused_bits
+from systolith.rtl.isa import Function, Instruction, Opcode, Unit, disassemble
+from systolith.verification.programs import flood, random_program, random_regions, scramble_unused_bits
 
 TINY = PRESETS["tiny"]
 ODD = replace(TINY.resized(6, 10), lanes=1, scratchpad_banks=1, accumulator_banks=16, store_queue=2, softmax=False)
@@ -42,6 +43,14 @@ def test_there_are_tokens_beyond_the_needed_ones() -> None:
     bare = [replace(i, values=i.values | {"wait": 0, "give": 0}) for i in program.instructions]
     needed = tuple(synchronize(bare, TINY, program.region_bytes))
     assert tokens(program.instructions) > tokens(needed)
+
+
+def test_a_flood_fills_a_counter_as_far_as_is_legal() -> None:
+    load = Instruction(Opcode.LOAD, {"rows": 1, "blocks": 1})
+    flooded = flood([load] * 300, random.Random(1))
+    verify(flooded, TINY, (4096,))
+    (taker,) = (unit for unit in Unit if flooded[0].give >> unit & 1)
+    assert sum(i.give >> taker & 1 for i in flooded) == TOKEN_LIMIT
 
 
 def test_regions_have_the_sizes_of_the_program() -> None:

@@ -20,6 +20,8 @@ from .programs import random_program, random_regions, scramble_unused_bits
 Bytes = npt.NDArray[np.uint8]
 #: Bytes between neighbours in the simulated memory at most; the start of the memory is a page boundary.
 _GAP = 5000
+#: Share of the programs that are long.
+_LONG = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Case:
 def random_case(config: Config, rng: np.random.Generator, *, fresh: bool) -> Case:
     """A random program and random circumstances; ``fresh``: with a state of its own (else that in some cases)."""
     source = random.Random(int(rng.integers(1 << 63)))
-    program = random_program(config, rng, source.choice([1, 3, 8, 20, 20, 60]))
+    length = source.choice([300, 600]) if source.random() < _LONG else source.choice([1, 3, 8, 20, 20, 60])
+    program = random_program(config, rng, length)
     state = random_state(config, source.randrange(1 << 32)) if fresh or source.random() < 0.1 else None
     bus = config.bus_bytes
     return Case(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from systolith.compiler.hazards import ProgramError, check_sums, synchronize, verify
+from systolith.compiler.hazards import TOKEN_LIMIT, ProgramError, check_sums, synchronize, verify
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Instruction, Opcode, Unit, assemble
@@ -27,6 +27,8 @@ _ATTEMPTS = 100
 _REGION_ROWS = 1024
 #: Most extra tokens for each instruction of a program.
 _EXTRA_TOKENS = 0.5
+#: Share of the programs in which one unit gives another all the tokens that it may.
+_FLOODED = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def random_program(config: Config, rng: np.random.Generator, length: int) -> Ran
         try:
             ordered = synchronize(instructions, config, sizes)
             extended = add_tokens(ordered, source)
+            if source.random() < _FLOODED:
+                extended = flood(extended, source)
             verify(extended, config, sizes)
         except ProgramError:
             continue  # more tokens outstanding than their counters hold
@@ -116,6 +120,26 @@ def add_tokens(instructions: list[Instruction], source: random.Random) -> list[I
     return [
         replace(i, values=i.values | {"wait": w, "give": g}) for i, w, g in zip(instructions, wait, give, strict=True)
     ]
+
+
+def flood(instructions: list[Instruction], source: random.Random) -> list[Instruction]:
+    """Between two units that give each other no tokens, as many as a counter may hold; a share of them is taken."""
+    used = {(i.unit, taker) for i in instructions for taker in Unit if i.give >> taker & 1}
+    unused = [(a, b) for a in Unit for b in Unit if a != b and (a, b) not in used]
+    if not unused:
+        return instructions
+    giver, taker = source.choice(unused)
+    taken, held, flooded = source.choice([0.0, 0.3, 1.0]), 0, []
+    for i in instructions:
+        values = i.values
+        if i.unit == giver and held < TOKEN_LIMIT:
+            values = values | {"give": i.give | 1 << taker}
+            held += 1
+        elif i.unit == taker and held and source.random() < taken:
+            values = values | {"wait": i.wait | 1 << giver}
+            held -= 1
+        flooded.append(replace(i, values=values))
+    return flooded
 
 
 def random_region_bytes(config: Config, source: random.Random) -> tuple[int, ...]:
