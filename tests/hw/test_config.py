@@ -64,3 +64,30 @@ def test_any_size_has_memories_to_work_with(size: tuple[int, int]) -> None:
     config = Config().resized(*size)
     assert config.scratchpad_bytes >= Config().scratchpad_bytes or config.scratchpad_rows == 1 << 16
     assert config.accumulator_rows >= 2048
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("axi_address_width", 32, 64),
+        ("axi_outstanding", 1, 64),
+        ("axi_burst_beats", 1, 256),
+        ("statistics_rows", 4, 4096),
+        *[(f"{unit}_queue", 2, 64) for unit in ("load", "matrix", "vector", "store")],
+    ],
+)
+def test_both_ends_of_each_range_are_accepted_and_nothing_beyond(name: str, low: int, high: int) -> None:
+    for value in (low, high):
+        assert getattr(dataclasses.replace(Config(), **{name: value}), name) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=f"{name} must be {low} to {high}.*, not {value}"):
+            dataclasses.replace(Config(), **{name: value})
+
+
+@pytest.mark.parametrize("name", ["rows", "cols"])
+def test_arrays_have_2_to_128_rows_and_columns(name: str) -> None:
+    for value in (2, 128):
+        assert getattr(dataclasses.replace(Config(), lanes=1, **{name: value}), name) == value
+    for value in (1, 129):
+        with pytest.raises(ConfigError, match=f"{name} must be 2 to 128, not {value}"):
+            dataclasses.replace(Config(), lanes=1, **{name: value})
