@@ -6,7 +6,6 @@ import pytest
 
 from systolith.rtl.config import preset
 from systolith.sim.build import build, cache_directory
-from systolith.sim.run_benches import run_benches
 from systolith.sim.toolchain import SimulationError
 
 TINY = preset("tiny")
@@ -54,15 +53,3 @@ def test_unwritable_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SimulationError, match="cannot build in the cache"):
         build(TINY, verilog="module systolith; endmodule", cache=tmp_path / "file")
-
-
-def test_unknown_bench() -> None:
-    with pytest.raises(ValueError, match="unknown bench 'cpu'; the benches are csr, bus_peers"):
-        run_benches(["cpu"], TINY)
-
-
-@pytest.mark.slow
-def test_benches_pass() -> None:
-    results = run_benches(["csr", "bus_peers"], TINY)
-    assert len(results) >= 5
-    assert [result for result in results if not result.passed] == []

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 from systolith.rtl.accumulator import Accumulator
 from systolith.rtl.array import SystolicArray
 from systolith.rtl.config import Config
+from systolith.rtl.csr import Csr
 from systolith.rtl.dispatch import Dispatch
 from systolith.rtl.dma.arbiter import ReadArbiter
 from systolith.rtl.dma.channels import AxiRead
@@ -66,6 +67,7 @@ BLOCKS = {
         Block("store", "STORE between stalled rows and cocotbext-axi's memory", StoreUnit),
         Block("fetch", "fetch of programs from cocotbext-axi's memory", lambda c: OnBus(c, Fetch(c), "fetch")),
         Block("dispatch", "decode, queues and tokens with units of random speed", Dispatch),
+        Block("registers", "register file behind cocotbext-axi's AXI4-Lite master", Csr),
         Block("lanes", "every function of the vector unit's lanes", Lanes, played=True),
         Block(
             "exponent_table", "table of EXPONENT, every argument", lambda _: ExponentTable(), played=True, sized=False,
