@@ -29,8 +29,8 @@ demo: $(READY) ## a sentence through all six layers of MiniLM on the generated h
 test: $(READY) ## the whole test suite
 	$(BIN)/pytest -n 2 $(ARGS)
 
-verilog: $(READY) ## the default accelerator as Verilog, in build/
-	$(CLI) verilog --output build/systolith.v $(ARGS)
+verilog: $(READY) ## the default accelerator as Verilog, in build/, with all that an integrator needs
+	$(CLI) verilog --output build $(ARGS)
 
 sim: $(READY) ## every cocotb bench on the generated hardware
 	$(CLI) sim $(ARGS)

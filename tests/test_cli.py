@@ -76,6 +76,10 @@ def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(verilog)) == 0
     assert "module systolith(" in verilog.read_text()
     assert Config.from_toml(tmp_path / "array.toml") == PRESETS["tiny"]
+    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(tmp_path / "all")) == 0
+    assert (tmp_path / "all" / "systolith.v").read_text() == verilog.read_text()
+    assert {"systolith.h", "systolith.rdl", "systolith.core"} <= {path.name for path in (tmp_path / "all").iterdir()}
+    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(tmp_path / "array.toml")) == 2
     info = tmp_path / "info.json"
     assert systolith(monkeypatch, "info", "--config", str(tmp_path / "array.toml"), "--json", str(info)) == 0
     assert json.loads(info.read_text())["rows"] == 4

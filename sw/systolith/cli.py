@@ -231,25 +231,34 @@ def disasm(
 
 @app.command()
 def verilog(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")] = Path("build/systolith.v"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Directory of all files, or FILE.v for the Verilog alone.")
+    ] = Path("build"),
     preset: Preset = None,
     config: ConfigFile = None,
     rows: Rows = None,
     cols: Cols = None,
     dim: Dim = None,
 ) -> None:
-    """Write the accelerator as one deterministic Verilog file, and its configuration as TOML beside it."""
-    from systolith.rtl.verilog import generate
+    """Write the accelerator as Verilog, with its configuration, C header, register map, core file and example top."""
+    from systolith.rtl.export.bundle import bundle
 
     hardware = _configuration(preset, config, rows, cols, dim)
-    if output.parent == Path("build"):
-        output.parent.mkdir(exist_ok=True)
-    check_writable(output)
+    alone = output.suffix == ".v"
+    if not alone and output.exists() and not output.is_dir():
+        raise UsageError(f"cannot write to {output}: it is a file that is not named *.v")
+    check_writable(output if alone or not output.exists() else output / "systolith.v")
     with err.status(f"generating a {hardware.rows}x{hardware.cols} accelerator"):
-        text = generate(hardware)
-    write_whole(output, text)
-    write_whole(output.with_suffix(".toml"), hardware.to_toml())
-    out.print(f"{output}: {text.count(chr(10)):,} lines, top module systolith; {output.with_suffix('.toml')}")
+        files = bundle(hardware)
+    if alone:
+        write_whole(output, files["systolith.v"])
+        write_whole(output.with_suffix(".toml"), files["systolith.toml"])
+        out.print(f"{output}: {files['systolith.v'].count(chr(10)):,} lines, top module systolith")
+        return
+    output.mkdir(exist_ok=True)
+    for name, text in files.items():
+        write_whole(output / name, text)
+    out.print(f"{output}: {', '.join(files)}")
 
 
 @app.command()

@@ -11,13 +11,24 @@ ADDRESS_BITS = 12
 
 
 @dataclass(frozen=True)
+class Bits:
+    """Part of a register: its lowest bit, its width and meaning."""
+
+    name: str
+    low: int
+    width: int
+    doc: str
+
+
+@dataclass(frozen=True)
 class Register:
-    """One 32-bit register: byte offset, access (``ro``, ``rw``, ``w1c``, ``wo``) and meaning."""
+    """One 32-bit register: byte offset, access (``ro``, ``rw``, ``w1c``, ``wo``), meaning, parts if any."""
 
     name: str
     offset: int
     access: str
     doc: str
+    parts: tuple[Bits, ...] = ()
 
 
 #: What the array did in each cycle of a program: the first of these that applies, so that they add up to ``cycles``.
@@ -53,27 +64,46 @@ COUNTERS: tuple[tuple[str, str], ...] = (
 
 _COUNTER_BASE = 0x200
 
+# fmt: off
 REGISTERS: tuple[Register, ...] = (
     Register("ID", 0x000, "ro", "Always 0x5359534C."),
     Register("VERSION", 0x004, "ro", "Version of this map and of the instruction set."),
-    Register("CONTROL", 0x008, "wo", "Bit 0: start the program. Bit 1: reset after a fault."),
     Register(
-        "STATUS",
-        0x00C,
-        "ro",
-        "Bit 0: busy. Bit 1: done. Bit 2: fault. Bit 3: bursts of a stopped program are unanswered; before a start or "
-        "a reset they must be answered, or the memory be reset.",
+        "CONTROL", 0x008, "wo", "Commands.",
+        (Bits("start", 0, 1, "start the program"), Bits("reset", 1, 1, "reset after a fault, or stop a program")),
     ),
-    Register("IRQ_ENABLE", 0x010, "rw", "Bit 0: interrupt on done. Bit 1: interrupt on fault."),
-    Register("IRQ_STATUS", 0x014, "w1c", "Bit 0: done. Bit 1: fault. The interrupt is the OR of the enabled bits."),
+    Register(
+        "STATUS", 0x00C, "ro", "State.",
+        (
+            Bits("busy", 0, 1, "a program runs"),
+            Bits("done", 1, 1, "the last program ended"),
+            Bits("fault", 2, 1, "the last program was stopped by a fault"),
+            Bits("unanswered", 3, 1, "bursts of a stopped program are unanswered; before a start or a reset they must "
+                 "be answered, or the memory be reset"),
+        ),
+    ),
+    Register(
+        "IRQ_ENABLE", 0x010, "rw", "What interrupts.",
+        (Bits("done", 0, 1, "interrupt on done"), Bits("fault", 1, 1, "interrupt on fault")),
+    ),
+    Register(
+        "IRQ_STATUS", 0x014, "w1c", "The interrupt is the OR of the enabled bits.",
+        (Bits("done", 0, 1, "done"), Bits("fault", 1, 1, "fault")),
+    ),
     Register("FAULT_CODE", 0x018, "ro", "Why the accelerator stopped."),
     Register("FAULT_INDEX", 0x01C, "ro", "Index of the instruction at fault."),
     Register("PROGRAM_BASE_LO", 0x020, "rw", "Address of the program; bits below the bus width in bytes are 0."),
     Register("PROGRAM_BASE_HI", 0x024, "rw", "Its upper bits."),
     Register("PROGRAM_LENGTH", 0x028, "rw", "Number of instructions."),
     Register("WATCHDOG", 0x02C, "rw", "Cycles without a retired instruction that count as a fault; 0 is never."),
-    Register("ARRAY", 0x030, "ro", "Array rows in bits 15:0, columns in bits 31:16."),
-    Register("LANES", 0x034, "ro", "Vector lanes in bits 15:0, bus bytes in bits 31:16."),
+    Register(
+        "ARRAY", 0x030, "ro", "Size of the array.",
+        (Bits("rows", 0, 16, "array rows"), Bits("cols", 16, 16, "array columns")),
+    ),
+    Register(
+        "LANES", 0x034, "ro", "Widths.",
+        (Bits("lanes", 0, 16, "vector lanes"), Bits("bus_bytes", 16, 16, "bytes of the AXI4 data bus")),
+    ),
     Register("SCRATCHPAD", 0x038, "ro", "Scratchpad rows."),
     Register("ACCUMULATOR", 0x03C, "ro", "Accumulator rows."),
     Register("PARAMETERS", 0x040, "ro", "Parameter rows."),
@@ -101,5 +131,6 @@ REGISTERS: tuple[Register, ...] = (
         for high, half in enumerate(("LO", "HI"))
     ),
 )
+# fmt: on
 
 OFFSETS: dict[str, int] = {register.name: register.offset for register in REGISTERS}

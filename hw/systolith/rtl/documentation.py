@@ -33,9 +33,19 @@ def isa_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _meaning(register: csr_map.Register) -> str:
+    """A register's meaning and that of its parts."""
+    parts = [f"{_bits(part.low, part.width)} `{part.name}`: {part.doc}." for part in register.parts]
+    return " ".join([register.doc, *parts])
+
+
+def _bits(low: int, width: int) -> str:
+    return f"Bits {low + width - 1}:{low}" if width > 1 else f"Bit {low}"
+
+
 def registers_page() -> str:
     """``docs/registers.md``: each register's offset, access and meaning."""
-    rows = [(f"0x{r.offset:03X}", f"`{r.name}`", r.access, r.doc) for r in csr_map.REGISTERS]
+    rows = [(f"0x{r.offset:03X}", f"`{r.name}`", r.access, _meaning(r)) for r in csr_map.REGISTERS]
     return (
         "\n\n".join(
             [
