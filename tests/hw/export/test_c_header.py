@@ -46,3 +46,17 @@ def test_every_register_and_size_is_named() -> None:
     assert "#define SYSTOLITH_ROWS 16\n" in text
     assert "#define SYSTOLITH_VECTOR_FUNCTION_GELU 1\n" in text
     assert f"#define SYSTOLITH_OPCODE_MATRIX {Opcode.MATRIX.value}\n" in text
+
+
+def test_the_first_job_of_the_documentation_compiles(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "integration.md").read_text()
+    job = page.split("```c\n")[1].split("```")[0].removeprefix('#include "systolith.h"\n')
+    body = (
+        f'#include "{FILE}"\nvoid fail(void); void report(uint32_t, uint32_t, uint32_t);\n'
+        "void first_job(uintptr_t base, uint32_t program, uint32_t source, uint32_t source_bytes, uint32_t target, "
+        f"uint32_t target_bytes) {{\n{job}\n}}\n"
+    )
+    (tmp_path / FILE).write_text(c_header(PRESETS["tiny"]))
+    (tmp_path / "job.c").write_text(body)
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "job.c", "-o", "job.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
