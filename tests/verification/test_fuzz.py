@@ -15,7 +15,7 @@ from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import Simulator, build
 from systolith.verification import fuzz
 from systolith.verification.evidence import Options
-from systolith.verification.fuzz_batch import Fuzzer, random_case
+from systolith.verification.fuzz_batch import Fuzzer, random_case, shift_offsets
 from systolith.verification.fuzz_configs import CONFIGS
 from systolith.verification.fuzz_coverage import LAST_ROW, FieldCoverage
 from systolith.verification.fuzz_file import load
@@ -114,6 +114,16 @@ def test_a_case_larger_than_the_memory_is_refused(simulator: Simulator) -> None:
     bad = replace(good, image=assemble([other]), regions=regions)
     with pytest.raises(ValueError, match=r"a program with its regions takes \d+ bytes; the memory has 1048576"):
         Fuzzer(CONFIG, simulator).run([bad])
+
+
+def test_offsets_are_shifted_and_nothing_else_is() -> None:
+    case = random_case(CONFIG, np.random.default_rng(3), fresh=True)
+    before = [region << 20 for region in range(8)]
+    there = shift_offsets(case.image, before)
+    for shifted, i in zip(disassemble(there.tobytes()), disassemble(case.image.tobytes()), strict=True):
+        moved = {"offset": i.offset + before[i.region]} if i.opcode in (Opcode.LOAD, Opcode.STORE) else {}
+        assert shifted.values == i.values | moved
+    assert (shift_offsets(case.image, [0] * 8) == case.image).all()
 
 
 def test_the_first_case_needs_a_state(simulator: Simulator) -> None:

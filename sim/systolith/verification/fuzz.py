@@ -13,7 +13,7 @@ from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 from systolith.sim.build import build
 
 from .evidence import Evidence, Options, Report
-from .fuzz_batch import Case, Fuzzer, listing, random_case
+from .fuzz_batch import Case, Fuzzer, as_run, listing, random_case
 from .fuzz_configs import CONFIGS
 from .fuzz_coverage import FieldCoverage
 from .fuzz_file import save
@@ -80,8 +80,8 @@ def run_batch(fuzzer: Fuzzer, rng: np.random.Generator, size: int, label: str, t
         tally.programs += 1
         tally.instructions += len(case.image) // INSTRUCTION_BYTES
         tally.cycles += result.cycles
-        rows = space_rows(fuzzer.config, tuple(len(region) for region in case.regions))
-        tally.coverage.add(disassemble(case.image.tobytes()), fuzzer.config, rows)
+        image, sizes = as_run(fuzzer.config, case)
+        tally.coverage.add(disassemble(image.tobytes()), fuzzer.config, space_rows(fuzzer.config, sizes))
     last = results[-1]
     if not last.difference:
         return

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from systolith.rtl.chip_state import random_state
 from systolith.rtl.config import Config
-from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
+from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Opcode, disassemble
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import Simulator
 
@@ -69,16 +70,22 @@ def random_case(config: Config, rng: np.random.Generator, *, fresh: bool) -> Cas
 
 @dataclass(frozen=True)
 class _Placed:
-    """A case in the simulated memory: all of its bytes, and offsets of the regions and of the program."""
+    """A case in the simulated memory: all of its bytes, and offsets of the regions and of the program.
+
+    Region r begins ``before[r]`` bytes earlier for the RTL, whose program has larger offsets: so these use all of
+    their bits, although the simulated memory is small.
+    """
 
     memory: Bytes
     offsets: list[int]
+    before: list[int]
 
 
 def _lay_out(config: Config, case: Case) -> _Placed:
     """Program and regions in random order with random bytes between them, each on a beat of its own."""
     source = random.Random(case.place)
-    parts = [*case.regions, case.image]
+    before = [_head_start(config, len(region), source) for region in case.regions]
+    parts = [*case.regions, shift_offsets(case.image, before)]
     offsets, end = [0] * len(parts), 0
     for index in source.sample(range(len(parts)), len(parts)):
         gap = source.choice([0, 1, source.randrange(_GAP)])
@@ -88,7 +95,33 @@ def _lay_out(config: Config, case: Case) -> _Placed:
     memory = np.random.default_rng(case.place).integers(0, 256, size, np.uint8)
     for offset, part in zip(offsets, parts, strict=True):
         memory[offset : offset + len(part)] = part
-    return _Placed(memory, offsets)
+    return _Placed(memory, offsets, before)
+
+
+def _head_start(config: Config, size: int, source: random.Random) -> int:
+    """Bytes by which a region of ``size`` begins earlier: whole beats and rows, as far as CSRs reach; usually none."""
+    if source.random() < 0.6:
+        return 0
+    unit = max(config.bus_bytes, config.row_pitch)
+    most = min((1 << 32) - 1 - size, 1 << (config.axi_address_width - 1)) // unit
+    return source.choice([most, source.randrange(most), source.randrange(most) >> source.randrange(24)]) * unit
+
+
+def shift_offsets(image: Bytes, before: Sequence[int]) -> Bytes:
+    """The program for regions that begin ``before[region]`` bytes earlier."""
+    words = image.reshape(-1, INSTRUCTION_BYTES).copy()
+    place = sum(field.bits for field in takewhile(lambda f: f.name != "offset", FIELDS[Opcode.LOAD])) // 8
+    for word, i in zip(words, disassemble(image.tobytes()), strict=True):
+        if i.opcode in (Opcode.LOAD, Opcode.STORE):
+            word[place : place + 4] = np.frombuffer((i.offset + before[i.region]).to_bytes(4, "little"), np.uint8)
+    return words.ravel()
+
+
+def as_run(config: Config, case: Case) -> tuple[Bytes, tuple[int, ...]]:
+    """The program and the sizes of its regions as the RTL sees them."""
+    place = _lay_out(config, case)
+    sizes = tuple(before + len(region) for before, region in zip(place.before, case.regions, strict=True))
+    return shift_offsets(case.image, place.before), sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +213,11 @@ class Fuzzer:
         return Entry(
             program_base=program_base,
             program_length=len(case.image) // INSTRUCTION_BYTES,
-            regions=[[base, len(region)] for base, region in zip(bases, case.regions, strict=True)],
+            regions=[
+                [base - before, before + len(region)]
+                for base, before, region in zip(bases, place.before, case.regions, strict=True)
+            ],
+            grants=[[base, base + len(region)] for base, region in zip(bases, case.regions, strict=True)],
             latency=latency,
             bandwidth=bandwidth,
             seed=seed,

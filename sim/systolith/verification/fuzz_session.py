@@ -35,12 +35,14 @@ PIPE = "next"
 class Entry:
     """One program of a batch for the bench: addresses, timing of the memory, what it begins with.
 
-    ``regions`` are base and size in bytes; ``state`` is an index into the batch's states, None for what is there.
+    ``regions`` are base and size in bytes, ``grants`` the addresses of each that the program may use (low, high);
+    ``state`` is an index into the batch's states, None for what is there.
     """
 
     program_base: int
     program_length: int
     regions: list[list[int]]
+    grants: list[list[int]]
     latency: int
     bandwidth: int
     seed: int | None

@@ -50,7 +50,7 @@ class _Host:
     async def run(self, entry: Entry) -> Outcome:
         self.shared.settle(entry.latency, entry.bandwidth, entry.seed)
         self.shared.grant(
-            [(base, base + size) for base, size in entry.regions],
+            [(low, high) for low, high in entry.grants],
             (entry.program_base, entry.program_base + entry.program_bytes),
         )
         await self.set_address("PROGRAM_BASE", entry.program_base)
