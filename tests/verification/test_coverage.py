@@ -29,10 +29,10 @@ module top(clk, i, o);
   reg [3:0] state = 4'h0;
   reg \\$2 ;
   output reg [3:0] o;
-  reg [7:0] memory [0:3];
+  reg [7:0] \\table  [3:0];
   always @(posedge clk)
     state <= middle;
-  always @(posedge clk) memory[0] <= state;
+  always @(posedge clk) \\table [0] <= state;
   always @* begin
     if (\\$auto$verilog_backend.cc:1:dump_module$1 ) begin end
     \\$2  = state;

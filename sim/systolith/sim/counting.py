@@ -8,7 +8,7 @@ import re
 
 _MODULE = re.compile(r"^module .*?^endmodule", re.MULTILINE | re.DOTALL)
 _DECLARATION = re.compile(
-    r"^  (?:(?:wire|input|output)\b|reg\b(?: \[[^]]*\])? (?P<register>\S+)(?P<rows> \[[^]]*\])?\s*(?:=|;)).*$",
+    r"^  (?:(?:wire|input|output)\b|reg\b(?: \[[^]]*\])? (?P<register>\S+)(?P<rows>\s+\[[^]]*\])?\s*(?:=|;)).*$",
     re.MULTILINE,
 )
 #: Yosys starts each process with it so that simulators evaluate it once; never true.
