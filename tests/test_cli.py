@@ -1,6 +1,7 @@
 """The command line as a user meets it: results in files, bad input in one sentence and status 2."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -141,3 +142,22 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     monkeypatch.delenv("CXX", raising=False)
     assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny") == 2
     assert "no C++ compiler found: install g++" in capsys.readouterr().err
+
+
+def test_what_is_no_file_and_a_program_for_other_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    program = str(tmp_path / "program.npz")
+    assert systolith(monkeypatch, "compile", *RANDOM, "--preset", "tiny", "-o", program) == 0
+    run = ["run", *RANDOM, "--preset", "tiny", "--backend", "functional"]
+    for arguments, sentence in (
+        (["info", "--config", str(tmp_path)], f"cannot read {tmp_path}: is a directory"),
+        ([*run, "--program", str(tmp_path / "pipe")], f"cannot read {tmp_path}/pipe: it is no regular file"),
+        (["info", "--json", str(tmp_path / "pipe")], f"cannot write {tmp_path}/pipe: it is no regular file"),
+        (["bench", "--against", "/dev/zero"], "cannot read /dev/zero: it is no regular file"),
+        ([*run, "--seed", "1", "--program", program], "program for other weights: the encoder's digest is"),
+    ):
+        capsys.readouterr()
+        assert systolith(monkeypatch, *arguments) == 2
+        assert sentence in capsys.readouterr().err.strip().splitlines()[-1]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from systolith.files import FileError, open_regular
+from systolith.files import FileError, brief, open_regular, shown
 
 
 class ArchiveError(FileError):
@@ -56,7 +56,7 @@ def read_arrays(path: str | Path, limit: int, *, inflated: int = 0) -> dict[str,
             with zipfile.ZipFile(file) as archive:
                 return _arrays(archive, size, inflated)
         except _UNREADABLE as error:
-            raise ArchiveError(path, str(error) or type(error).__name__) from error
+            raise ArchiveError(path, brief(error)) from error
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:
@@ -81,7 +81,7 @@ def _arrays(archive: zipfile.ZipFile, size: int, inflated: int) -> dict[str, npt
         elif entry.compress_type == zipfile.ZIP_DEFLATED and inflated:
             compressed += entry.file_size
         else:
-            raise ValueError(f"{entry.filename!r} is compressed (method {entry.compress_type})")
+            raise ValueError(f"{shown(entry.filename)} is compressed (method {entry.compress_type})")
     if stored > size:
         raise ValueError(f"it claims {stored:,} bytes of arrays in a file of {size:,}")
     if compressed > inflated:
@@ -95,7 +95,7 @@ def _arrays(archive: zipfile.ZipFile, size: int, inflated: int) -> dict[str, npt
         try:
             found[name] = _array(content)
         except _UNREADABLE as error:
-            raise ValueError(f"array {name!r}: {error or type(error).__name__}") from error
+            raise ValueError(f"array {shown(name)}: {brief(error)}") from error
     return found
 
 

@@ -67,7 +67,7 @@ def read_json(path: str | Path, limit: int) -> dict[str, Any]:
     try:
         return parse_object(text)
     except ValueError as error:
-        raise FileError(f"{path} holds no JSON object: {error}") from error
+        raise FileError(f"{path} holds no JSON object: {brief(error)}") from error
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
@@ -122,6 +122,12 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def brief(error: BaseException) -> str:
+    """What a library says of somebody else's file: one printable line of at most 160 characters."""
+    said = " ".join((str(error) or type(error).__name__).split())[:160]
+    return "".join(c if c.isprintable() else "?" for c in said)
 
 
 def error_sentence(error: Exception) -> str:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from systolith.files import read_text, shown
+from systolith.files import brief, read_text, shown
 
 _KIB = 1024
 #: Most bytes of a configuration file: twenty keys take less than one KiB.
 _FILE_BYTES = 16 * _KIB
-#: Characters of what the TOML parser says that are passed on.
-_MESSAGE = 200
 #: What the 16-bit row addresses, and the 12-bit parameter addresses, of an instruction reach.
 _ADDRESSABLE_ROWS = 1 << 16
 _ADDRESSABLE_PARAMETERS = 1 << 12
@@ -188,7 +186,7 @@ class Config:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not a TOML file: {str(error)[:_MESSAGE]}") from error
+            raise ConfigError(f"{path} is not a TOML file: {brief(error)}") from error
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> "Config":

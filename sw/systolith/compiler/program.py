@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.arrays import ArchiveError, read_arrays
-from systolith.files import parse_object, shown, write_whole
+from systolith.files import brief, parse_object, shown, write_whole
 from systolith.rtl.config import Config
 from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 
@@ -249,7 +249,7 @@ class Program:
         except ProgramError as error:
             raise ProgramError(f"{path}: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ProgramError(f"{path} is truncated or no Systolith program: {error}") from error
+            raise ProgramError(f"{path} is truncated or no Systolith program: {brief(error)}") from error
         if config is not None and program.config != config:
             differing = sorted(k for k, v in config.to_dict().items() if program.config.to_dict()[k] != v)
             key = differing[0]

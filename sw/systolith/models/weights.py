@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from systolith.files import open_regular
+from systolith.files import brief, open_regular
 from systolith.models.encoder import MAX_MAGNITUDE, Float32, ModelError
 
 #: Most bytes of a weights file and of the header in it.
@@ -41,7 +41,7 @@ class Weights:
             opened: Any = safe_open(str(path), framework="numpy")
             self._file, self._names = opened, frozenset(opened.keys())
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is truncated or no safetensors file: {error}") from error
+            raise ModelError(f"{path} is truncated or no safetensors file: {brief(error)}") from error
 
     def __call__(self, name: str, *shape: int) -> Float32:
         """The tensor of this name and shape.
