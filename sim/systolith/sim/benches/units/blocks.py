@@ -14,6 +14,7 @@ from systolith.rtl.dma.channels import AxiRead
 from systolith.rtl.dma.fetch import Fetch
 from systolith.rtl.dma.load import LoadUnit
 from systolith.rtl.dma.store import StoreUnit
+from systolith.rtl.matrix import MatrixUnit
 from systolith.rtl.scratchpad import Scratchpad
 from systolith.rtl.tokens import Tokens
 from systolith.rtl.vector import VectorUnit
@@ -59,6 +60,7 @@ BLOCKS = {
     block.name: block
     for block in (
         Block("array", "systolic array, tiles from both sides", SystolicArray, played=True),
+        Block("matrix", "MATRIX unit: random instructions against the functional device", MatrixUnit),
         Block("scratchpad", "all six ports of the scratchpad under random traffic", Scratchpad, played=True),
         Block("accumulator", "additions, reads, writes and maxima of the accumulator", Accumulator, played=True),
         Block("tokens", "token counters from empty to full", lambda _: Tokens(), played=True, sized=False),
