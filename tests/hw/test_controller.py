@@ -159,3 +159,25 @@ def test_reset_stops_a_running_program_without_a_report():
         assert (ctx.get(dut.done), ctx.get(dut.fault)) == (0, 0)
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("watchdog", [1, 2, 10, 33])
+def test_the_watchdog_expires_exactly_then_whether_anything_has_retired_or_not(watchdog):
+    dut = Controller(sources=1)
+
+    async def cycles_to_halt(ctx):
+        cycles = 0
+        while not ctx.get(dut.halt):
+            await ctx.tick()
+            cycles += 1
+        return cycles
+
+    async def testbench(ctx):
+        await launch(ctx, dut, watchdog=watchdog)
+        from_launch = await cycles_to_halt(ctx)
+        await stopped(ctx, dut)
+        await launch(ctx, dut, watchdog=watchdog)
+        await pulse(ctx, dut.retired)
+        assert await cycles_to_halt(ctx) == from_launch == watchdog + 1
+
+    simulate(dut, testbench)
