@@ -25,6 +25,8 @@ def test_fault_message() -> None:
     fault = DeviceFault(int(Fault.REGION), 17)
     assert (fault.code, fault.index) == (Fault.REGION, 17)
     assert str(fault) == "the accelerator stopped at instruction 17: REGION (fault 3)"
+    starved = DeviceFault(int(Fault.WATCHDOG), 4, 1 << 4 * Unit.VECTOR + Unit.MATRIX)
+    assert str(starved).endswith("at instruction 4: WATCHDOG (fault 7); VECTOR waited for a token of MATRIX")
     assert str(DeviceFault(15, 0)) == "the accelerator stopped at instruction 0: UNKNOWN (fault 15)"
 
 

@@ -55,6 +55,7 @@ class Outcome:
     done: bool = False
     fault_code: int = 0
     fault_index: int = 0
+    fault_waiting: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     start: int = 0
     seconds: float = 0.0

@@ -22,7 +22,7 @@ class MemoryPort(Enum):
     """What surrounds the accelerator.
 
     ``DRAM``: the C++ memory on the AXI4 master, and registers on the AXI4-Lite slave, for speed. ``PORTS``:
-    nothing; all of its ports are the top's, for peers written in Python.
+    nothing; all of its ports are the top's, for peers written in Python. The protocol is checked in both.
     """
 
     DRAM = "dram"
@@ -67,19 +67,21 @@ def testbench(config: Config, memory: MemoryPort) -> str:
     dut = {"clk": "clk", "rst": "rst", "irq": "irq", **{name: name for name in trace}}
     dut |= {f"s_axi__{name}": f"s_axi_{name}" for name, _, _ in lite}
     dut |= {f"m_axi__{name}": f"m_axi_{name}" for name, _, _ in axi}
-    if memory is MemoryPort.DRAM:
+    bus = {name: f"m_axi_{name}" for name, _, _ in axi}
+    limits = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
+    limits |= {"OUTSTANDING": config.axi_outstanding}
+    if memory is MemoryPort.PORTS:
+        parts.append(instance("axi_watch", "watch", {"clk": "clk", "rst": "rst", "irq": "irq", **bus}, limits))
+    else:
         wires |= {f"m_axi_{name}": width for name, width, _ in axi}
         wires |= {"inner_rst": 1} | {f"inner_{name}": width for name, width, _ in lite}
         dut |= {"rst": "inner_rst"} | {f"s_axi__{name}": f"inner_{name}" for name, _, _ in lite}
         registers = {"clk": "clk", "i_rst": "rst", "o_rst": "inner_rst"}
         registers |= {f"i_{name}": f"s_axi_{name}" for name, _, _ in lite}
         registers |= {f"o_{name}": f"inner_{name}" for name, _, _ in lite}
-        port = {"clk": "clk", "rst": "inner_rst", **{name: name for name in trace}}
-        port |= {name: f"m_axi_{name}" for name, _, _ in axi}
-        widths = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
-        widths |= {"OUTSTANDING": config.axi_outstanding}
+        port = {"clk": "clk", "rst": "inner_rst", **{name: name for name in trace}, **bus}
         parts.append(instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
-        parts.append(instance("dram_port", "dram", port, {**widths, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
+        parts.append(instance("dram_port", "dram", port, {**limits, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
     parts.append(instance("systolith", "dut", dut))
     ports = ",\n".join(
         "  " + declaration("output wire" if output else "input wire", width, name)

@@ -16,6 +16,8 @@ from systolith.rtl.isa import Instruction, disassemble
 from systolith.runtime.functional import FunctionalDevice
 
 Bytes = npt.NDArray[np.uint8]
+#: Runs from different memories that tell bytes that depend on these from others.
+_RUNS = 5
 #: Regions and program start on pages, behind a page that nobody may touch.
 PAGE = 4096
 
@@ -33,13 +35,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Subject:
-    """A correct program: its instructions, where everything lies, and DRAM ``before`` and ``after`` it."""
+    """A correct program: its instructions, where everything lies, and DRAM ``before`` and ``after`` it.
+
+    ``after`` is int16, -1 for bytes that depend on what the chip held before: those of a row that no block uses.
+    """
 
     name: str
     instructions: tuple[Instruction, ...]
     layout: Layout
     before: Bytes
-    after: Bytes
+    after: npt.NDArray[np.int16]
 
 
 def subjects(config: Config, seed: int) -> list[Subject]:
@@ -78,17 +83,19 @@ def _place(
 ) -> Subject:
     base = 1 << (config.axi_address_width - 1)
     before = draw.integers(0, 256, total, dtype=np.uint8)
-    results = FunctionalDevice(config).run(program.image, regions).regions
-    after = before.copy()
+    runs = [FunctionalDevice(config, seed=seed).run(program.image, regions).regions for seed in range(_RUNS)]
     offset = PAGE
     grants = []
-    for part, result in zip(regions, results, strict=True):
+    results = []
+    for part, *made in zip(regions, *runs, strict=True):
         before[offset : offset + len(part)] = part
-        after[offset : offset + len(part)] = result
+        results.append((offset, np.where(np.ptp(made, axis=0) == 0, made[0].astype(np.int16), -1)))
         grants.append([base + offset, len(part)])
         offset += _pages(len(part))
     grants += [[base, 0]] * (Regions.COUNT - len(grants))
-    for image in (before, after):
-        image[offset : offset + len(program.image)] = program.image
+    before[offset : offset + len(program.image)] = program.image
+    after = before.astype(np.int16)
+    for start, result in results:
+        after[start : start + len(result)] = result
     instructions = tuple(disassemble(program.image.tobytes()))
     return Subject(name, instructions, Layout(base, total, base + offset, len(instructions), grants), before, after)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Fault
+from systolith.rtl.isa import Unit
 
 #: Names that :func:`open_device` knows.
 BACKENDS = ("functional", "rtl")
@@ -50,13 +51,20 @@ class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)
         A ``Fault``.
     index : int
         The instruction at fault, counted from the start of the program.
+    waiting : int
+        Which units waited for whose tokens (register FAULT_WAITING). A watchdog's message says it.
     """
 
-    def __init__(self, code: int, index: int) -> None:
+    def __init__(self, code: int, index: int, waiting: int = 0) -> None:
         self.code = code
         self.index = index
         name = Fault(code).name if code in list(Fault) else "UNKNOWN"
-        super().__init__(f"the accelerator stopped at instruction {index}: {name} (fault {code})")
+        self.waiting = waiting
+        pairs = [(a, b) for a in Unit for b in Unit if waiting >> len(Unit) * a + b & 1]
+        tokens = "; ".join(f"{a.name} waited for a token of {b.name}" for a, b in pairs if code == Fault.WATCHDOG)
+        super().__init__(
+            f"the accelerator stopped at instruction {index}: {name} (fault {code})" + (f"; {tokens}" if tokens else "")
+        )
 
 
 class Device(ABC):

@@ -176,7 +176,7 @@ class RtlDevice(Device):
         if outcome.hang:
             raise SimulationError(f"the accelerator hangs: {outcome.hang}")
         if outcome.fault_code:
-            raise DeviceFault(outcome.fault_code, outcome.fault_index)
+            raise DeviceFault(outcome.fault_code, outcome.fault_index, outcome.fault_waiting)
         if not outcome.done:
             raise SimulationError("the accelerator interrupted without being done or at fault")
         if shared.unanswered:

@@ -35,14 +35,17 @@ async def identity_and_configuration(dut: Any) -> None:
 
 @cocotb.test()
 async def stored_registers_obey_strobes(dut: Any) -> None:
+    """Base addresses have no bits below the bus width."""
     csr = Registers(dut)
+    bus_bytes = configuration().bus_bytes
     await reset(dut)
     for register in REGISTERS:
         if register.access != "rw" or register.name.endswith("_HI") or register.name == "IRQ_ENABLE":
             continue
         await csr.write(register.name, 0x11223344)
         await csr.write(register.name, 0xAABBCCDD, strobe=0b0101)
-        assert await csr.read(register.name) == 0x11BB33DD, register.name
+        kept = -bus_bytes if register.name.endswith("BASE_LO") else -1
+        assert await csr.read(register.name) == 0x11BB33DD & kept, register.name
 
 
 @cocotb.test()

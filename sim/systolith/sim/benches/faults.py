@@ -89,8 +89,8 @@ class _Host:
         await self.csr.write("IRQ_STATUS", 3)
         if status != _DONE:
             return f"ended with status {status}, fault {await self.csr.read('FAULT_CODE')}"
-        if not np.array_equal(self.dram, self.after[subject]):
-            return f"{np.count_nonzero(self.dram != self.after[subject])} bytes differ"
+        if wrong := self.wrong(subject):
+            return f"{wrong} bytes differ"
         return self.shared.unanswered or self.shared.pardon()
 
     async def stopped(self, *, irq: bool, limit: int) -> str:
@@ -141,7 +141,7 @@ class _Host:
         outside = self.outside(i)
         if not np.array_equal(self.dram[outside], initial[outside]):
             seen.problem = seen.problem or "bytes outside the regions were written"
-        seen.exact = bool(np.array_equal(self.dram, self.after[i.subject]))
+        seen.exact = not self.wrong(i.subject)
         seen.strays = self.shared.strays - strays
         seen.retired_of = [b - a for a, b in zip(retired, self.shared.retired_of, strict=True)]
         violation = self.shared.pardon()
@@ -151,6 +151,11 @@ class _Host:
         await self.csr.write("IRQ_STATUS", 3)
         seen.good = await self.run_correct(i.good)
         return seen
+
+    def wrong(self, subject: int) -> int:
+        """Bytes of DRAM that are not what the subject makes of them."""
+        after = self.after[subject]
+        return int(np.count_nonzero((after >= 0) & (self.dram != after)))
 
     def outside(self, i: Injection) -> np.ndarray:
         """Which bytes of DRAM are in no region."""

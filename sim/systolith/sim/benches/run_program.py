@@ -44,6 +44,7 @@ async def run_program(dut: Any) -> None:
         if status & _FAULT:
             outcome.fault_code = await csr.read("FAULT_CODE")
             outcome.fault_index = await csr.read("FAULT_INDEX")
+            outcome.fault_waiting = await csr.read("FAULT_WAITING")
         outcome.counters = await csr.counters()
         outcome.start = end - outcome.counters["cycles"]
     outcome.save(job.result)
