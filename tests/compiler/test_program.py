@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
-from systolith.compiler.program import CONSTANTS, OUTPUT, Program
+from systolith.compiler.program import CONSTANTS, OBSERVED, OUTPUT, Program, Tensor
 from systolith.models.registry import Model, load_model
 from systolith.rtl.config import PRESETS
 from systolith.runtime.functional import FunctionalDevice
@@ -132,6 +133,17 @@ def test_a_program_for_other_weights_of_the_same_shape(model: Model, program: Pr
     with pytest.raises(ProgramError, match=sentence):
         run_encoder(other.quantized, other.prepare(), FunctionalDevice(TINY), program=loaded)
     assert run_encoder(model.quantized, model.prepare(), FunctionalDevice(TINY), program=loaded).bit_exact
+
+
+def test_what_could_not_be_loaded_is_not_saved(program: Program, tmp_path: Path) -> None:
+    size = 5 << 22
+    large = Tensor(OBSERVED, 0, size // 4, 1, 4, 4, 4)
+    claims = replace(
+        program, region_bytes=(*program.region_bytes[:OBSERVED], size), tensors=program.tensors | {"large": large}
+    )
+    with pytest.raises(ProgramError, match=r"rows besides the constants; a file may claim 4,194,304"):
+        claims.save(tmp_path / "program.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_of_a_failed_save(program: Program, tmp_path: Path) -> None:

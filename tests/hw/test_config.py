@@ -91,3 +91,32 @@ def test_arrays_have_2_to_128_rows_and_columns(name: str) -> None:
     for value in (1, 129):
         with pytest.raises(ConfigError, match=f"{name} must be 2 to 128, not {value}"):
             dataclasses.replace(Config(), lanes=1, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows = 0x" + "f" * 5000, "rows must be 2 to 128, not a number of 20000 bits"),
+        ("scratchpad_bytes = 0x" + "f" * 5000, "scratchpad_bytes of a number of 20000 bits holds a number of"),
+        ("rows = " + "9" * 5000, "is not a TOML file: Exceeds the limit"),
+        ("a = " + "[" * 8000, "is not a TOML file: maximum recursion depth"),
+        ("a." * 4000 + "a = 1", "unknown key 'a'"),
+        ("rows = nan", "rows must be int, not nan"),
+        ("rows = [[4]]", r"rows must be int, not \[\[4\]\]"),
+        ("softmax = 1", "softmax must be bool, not 1"),
+        (" " * 8193, "is too large: 8,193 bytes; at most 8,192 are read"),
+        ("rows = \x00", "is not a TOML file"),
+    ],
+)
+def test_hostile_toml(tmp_path, text, message):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises((ConfigError, OSError), match=rf"config\.toml.*{message}"):
+        Config.from_toml(path)
+
+
+def test_toml_that_is_no_text(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"rows = 4 # \xff")
+    with pytest.raises(OSError, match=r"config\.toml is no UTF-8 text: byte 11 is 0xff"):
+        Config.from_toml(path)

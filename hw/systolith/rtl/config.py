@@ -10,8 +10,8 @@ from typing import Any
 from systolith.files import brief, read_text, shown
 
 _KIB = 1024
-#: Most bytes of a configuration file: twenty keys take less than one KiB.
-_FILE_BYTES = 16 * _KIB
+#: Most bytes of a configuration file. Twenty keys take less than one KiB, and long dotted keys cubic time to parse.
+_FILE_BYTES = 8 * _KIB
 #: What the 16-bit row addresses, and the 12-bit parameter addresses, of an instruction reach.
 _ADDRESSABLE_ROWS = 1 << 16
 _ADDRESSABLE_PARAMETERS = 1 << 12
@@ -179,7 +179,7 @@ class Config:
         ConfigError
             If the file is not TOML, names an unknown key or holds a bad value.
         FileError
-            If the file cannot be read, is larger than 16 KiB or no UTF-8 text.
+            If the file cannot be read, is larger than 8 KiB or no UTF-8 text.
         """
         try:
             return cls.from_table(tomllib.loads(read_text(path, _FILE_BYTES)))

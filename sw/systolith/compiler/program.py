@@ -28,7 +28,7 @@ _FILE_BYTES, _HEADER_BYTES = 1 << 30, 1 << 22
 #: Most instructions of a program file; looking at one takes about two KiB.
 _INSTRUCTIONS = 1 << 20
 #: Most rows of DRAM besides the constants that a program file may claim; proving one free of races takes 32 bytes.
-_CLAIMED_ROWS = 1 << 24
+_CLAIMED_ROWS = 1 << 22
 #: Most characters of a name.
 _NAME = 64
 
@@ -214,7 +214,16 @@ class Program:
         return regions
 
     def save(self, path: str | Path) -> None:
-        """Write the program to one file; it appears whole or not at all."""
+        """Write the program to one file; it appears whole or not at all.
+
+        Raises
+        ------
+        ProgramError
+            If it is larger than what :meth:`load` takes.
+        FileError
+            If the file cannot be written.
+        """
+        _check_claims(self.config, self.image.nbytes, self.region_bytes)
         header = {
             "config": self.config.to_dict(),
             "encoder": self.encoder,
