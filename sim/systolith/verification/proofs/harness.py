@@ -73,8 +73,9 @@ class Harness:
     def stable(self, valid: Any, ready: Any, payload: Any, name: str) -> None:
         """The rule of a stream or AXI channel: what is offered stays, unchanged, until it is taken."""
         self._remember(f"{name}: offered, then withdrawn or changed")
-        waiting = self.past(valid & ~ready, f"{name}_waiting")
-        before = self.past(payload, f"{name}_before")
+        signal = name.replace(" ", "_")
+        waiting = self.past(valid & ~ready, f"{signal}_waiting")
+        before = self.past(payload, f"{signal}_before")
         self.m.d.comb += Assert(~waiting | (valid & (Value.cast(payload) == before)), src_loc_at=1)
 
     def cover(self, condition: Any) -> None:
@@ -91,7 +92,8 @@ class Harness:
 
     def rtlil(self) -> str:
         text: str = rtlil.convert(self.m, name="top", ports=list(self._inputs.values()))
-        return text
+        # An instance's type is written as a user's module; this one is Yosys's own cell.
+        return text.replace("cell \\$anyconst", "cell $anyconst")
 
 
 class Placed:
@@ -100,8 +102,8 @@ class Placed:
     def __init__(self, fragment: Any) -> None:
         self.fragment = fragment
 
-    def __getitem__(self, path: str) -> Signal:
-        """The signal of that dotted path, as in ``walker.offset``.
+    def __getitem__(self, path: str) -> Any:
+        """The signal of that dotted path, as in ``walker.offset``; of a structure, a field: ``walker.walked.base``.
 
         Raises
         ------
@@ -110,14 +112,23 @@ class Placed:
         """
         *modules, name = path.split(".")
         fragment = self.fragment
-        for module in modules:
-            fragment = fragment.find_subfragment(module)
+        while modules and modules[0] in (subfragment[1] for subfragment in fragment.subfragments):
+            fragment = fragment.find_subfragment(modules.pop(0))
+        fields = [*modules[1:], name] if modules else []
+        name = modules[0] if modules else name
         for statements in fragment.statements.values():
             for statement in statements:
                 for signal in statement._lhs_signals():
                     if signal.name == name:
-                        return signal
+                        return signal._format._fields[fields[0]]._chunks[0][0] if fields else signal
         raise KeyError(path)
+
+    def component(self, path: str) -> Any:
+        """The component of that dotted path, with its ports."""
+        fragment = self.fragment
+        for module in path.split("."):
+            fragment = fragment.find_subfragment(module)
+        return fragment.origins[0]
 
     def memory(self, path: str, address: Any, width: int) -> Signal:
         """What the memory of that path holds at ``address``: one more asynchronous read port, for the proof alone."""
@@ -140,19 +151,25 @@ class Proof:
     build : callable
         Puts a module and its properties into a fresh :class:`Harness`.
     depth : int, cycles
-        From the initial state, nothing fails within so many cycles, and every cover is reached.
+        From the initial state, nothing fails within so many cycles.
+    reach : int or None, cycles
+        Within so many cycles every cover is reached; None is ``depth``.
     induction : int or None, cycles
         After so many cycles without a failure, from any state whatever, the next one cannot fail either: with the
         check above, the properties hold for ever. None: they are known to hold for ``depth`` cycles only.
     seconds : float
         A proof that takes longer has failed.
+    free_memories : bool
+        Memories read as anything at all: more than the design can do, so what holds then holds, and sooner.
     quick : bool
         In the share of every test run.
     """
 
     name: str
     build: Callable[[Harness], None]
-    depth: int = 8
+    depth: int = 6
+    reach: int | None = None
     induction: int | None = 2
     seconds: float = 240
+    free_memories: bool = False
     quick: bool = False
