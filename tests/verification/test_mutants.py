@@ -78,7 +78,7 @@ def test_every_file_is_chosen_once_before_any_is_twice() -> None:
     chosen = sample(root(), paths, 0)
     fertile = {m.path for m in chosen}
     assert {m.path for m in chosen[: len(fertile)]} == fertile
-    assert set(paths) - fertile == {"hw/systolith/rtl/vector/__init__.py"}
+    assert not any(mutations(root(), path) for path in set(paths) - fertile)
     assert chosen == sample(root(), paths, 0)
     assert chosen != sample(root(), paths, 1)
 
