@@ -98,9 +98,10 @@ def _limit(memory: Any, rows: tuple[int, ...]) -> Any:
 
 
 def _bursts(h: Harness, config: Config, beats: int, span: int) -> None:
-    """Assumed: what is proved of runs."""
+    """Assumed: what is proved of runs; and no run, the program's neither, is longer than half the address space."""
     cutter = BurstCutter(config, beats=beats, span_bits=span)
     dut = h.place(cutter)
+    span = min(span, beat_address_bits(config) - 1)
     forbidden = h.constant(beat_address_bits(config), "forbidden")
     run, burst = cutter.run.payload, cutter.burst.payload
     h.assume(_outside(h, forbidden, run.first, run.last, "run") & _spans(h, run.first, run.last, span, "run"))
