@@ -15,7 +15,7 @@ from systolith.models import sentences
 from systolith.models.encoder import ModelError
 from systolith.models.minilm import TextTokenizer, load_encoder
 from systolith.models.statistics import Statistics
-from systolith.verification.hostile_files import write_originals
+from systolith.verification.hostile.files import write_originals
 
 QUERY = "encoder.layer.0.attention.self.query.weight"
 WORDS = "embeddings.word_embeddings.weight"

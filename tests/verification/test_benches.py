@@ -3,7 +3,7 @@
 import pytest
 
 from systolith.sim.run_benches import BENCHES, BenchResult, BenchRun
-from systolith.verification import benches
+from systolith.verification.benches import campaign as benches
 from systolith.verification.evidence import Options
 
 

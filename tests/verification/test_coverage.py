@@ -7,8 +7,8 @@ import pytest
 
 from systolith.rtl.config import preset
 from systolith.sim.counting import countable
-from systolith.verification.coverage import judge
-from systolith.verification.coverage_points import (
+from systolith.verification.coverage.campaign import judge
+from systolith.verification.coverage.points import (
     LIBRARY,
     LINES,
     TOGGLES,

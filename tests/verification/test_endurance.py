@@ -8,9 +8,9 @@ import pytest
 from systolith.rtl.config import preset
 from systolith.rtl.csr_map import ARRAY_CAUSES, COUNTERS
 from systolith.runtime.functional import FunctionalDevice
-from systolith.verification.endurance import Tally, check_rtl, drifting, run_functional
-from systolith.verification.endurance_batch import Finished, Report
-from systolith.verification.endurance_jobs import Task, random_task
+from systolith.verification.endurance.batch import Finished, Report
+from systolith.verification.endurance.campaign import Tally, check_rtl, drifting, run_functional
+from systolith.verification.endurance.jobs import Task, random_task
 from systolith.verification.evidence import Options, run_campaign
 
 CONFIG = preset("tiny")

@@ -12,11 +12,11 @@ from systolith.rtl.config import preset
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.faults_batch import Observation
-from systolith.verification.faults_fields import illegal_values, outside_the_chip, outside_the_region
-from systolith.verification.faults_kinds import KINDS, Expected, Maker, took_effect, verdict
-from systolith.verification.faults_subjects import Subject, subjects
-from systolith.verification.faults_tokens import Rest, come_to_rest
+from systolith.verification.faults.batch import Observation
+from systolith.verification.faults.fields import illegal_values, outside_the_chip, outside_the_region
+from systolith.verification.faults.kinds import KINDS, Expected, Maker, took_effect, verdict
+from systolith.verification.faults.subjects import Subject, subjects
+from systolith.verification.faults.tokens import Rest, come_to_rest
 
 TINY = preset("tiny")
 LOAD, MATRIX, VECTOR, STORE = (1 << unit for unit in Unit)

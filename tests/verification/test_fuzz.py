@@ -13,13 +13,13 @@ from systolith.rtl.chip_state import chip_state, random_state
 from systolith.rtl.isa import Function, Instruction, Opcode, assemble, disassemble
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import Simulator, build
-from systolith.verification import fuzz
 from systolith.verification.evidence import Options
-from systolith.verification.fuzz_batch import Fuzzer, random_case, shift_offsets
-from systolith.verification.fuzz_configs import CONFIGS
-from systolith.verification.fuzz_coverage import LAST_ROW, FieldCoverage
-from systolith.verification.fuzz_file import load
-from systolith.verification.programs import random_program
+from systolith.verification.fuzz import campaign as fuzz
+from systolith.verification.fuzz.batch import Fuzzer, random_case, shift_offsets
+from systolith.verification.fuzz.configs import CONFIGS
+from systolith.verification.fuzz.fields_hit import LAST_ROW, FieldCoverage
+from systolith.verification.fuzz.file import load
+from systolith.verification.programs.random_program import random_program
 
 CONFIG = next(iter(CONFIGS.values()))
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from systolith.verification import hostile_worker
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.hostile_files import SUBJECTS, Subject, write_originals
-from systolith.verification.hostile_mutations import mutate
-from systolith.verification.hostile_worker import HangError, attempt, work
+from systolith.verification.hostile import worker
+from systolith.verification.hostile.files import SUBJECTS, Subject, write_originals
+from systolith.verification.hostile.mutations import mutate
+from systolith.verification.hostile.worker import HangError, attempt, work
 
 
 def test_the_quick_share_holds() -> None:
@@ -42,11 +42,11 @@ def _forever(directory: Path) -> None:
 
 
 def _two_lines(directory: Path) -> None:
-    raise hostile_worker.ALLOWED[0](f"{directory}\nmore")
+    raise worker.ALLOWED[0](f"{directory}\nmore")
 
 
 def _nameless(directory: Path) -> None:
-    raise hostile_worker.ALLOWED[0]("something is wrong")
+    raise worker.ALLOWED[0]("something is wrong")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_a_bad_reader_is_found_out(read: object, found: str, tmp_path: Path, mon
     def hang(*_: object) -> None:
         raise HangError("too long")
 
-    monkeypatch.setattr(hostile_worker, "SECONDS", 0.1)
-    monkeypatch.setattr(hostile_worker, "PLACES", {"an empty file": Path.touch})
+    monkeypatch.setattr(worker, "SECONDS", 0.1)
+    monkeypatch.setattr(worker, "PLACES", {"an empty file": Path.touch})
     before = signal.signal(signal.SIGALRM, hang)
     try:
         (tmp_path / "file").write_bytes(b"content")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.mutants import equivalents, files, key, root
-from systolith.verification.mutation import mutations, sample
-from systolith.verification.mutation_tests import TestMap
+from systolith.verification.mutants.campaign import equivalents, files, key, root
+from systolith.verification.mutants.mutation import mutations, sample
+from systolith.verification.mutants.tests import TestMap
 
 SOURCE = '''
 """Words: 1 + 1."""

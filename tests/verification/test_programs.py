@@ -9,7 +9,7 @@ import pytest
 from systolith.compiler.hazards import TOKEN_LIMIT, synchronize, verify
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.isa import Function, Instruction, Opcode, Unit, disassemble
-from systolith.verification.programs import flood, random_program, random_regions, scramble_unused_bits
+from systolith.verification.programs.random_program import flood, random_program, random_regions, scramble_unused_bits
 
 TINY = PRESETS["tiny"]
 ODD = replace(TINY.resized(6, 10), lanes=1, scratchpad_banks=1, accumulator_banks=16, store_queue=2, softmax=False)

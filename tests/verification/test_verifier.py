@@ -10,18 +10,18 @@ from systolith.compiler.hazards import ProgramError, synchronize, verify
 from systolith.rtl.config import PRESETS
 from systolith.rtl.isa import Function, Instruction, Opcode, Unit
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.interleave import (
+from systolith.verification.verifier.campaign import Tally, differs, examine
+from systolith.verification.verifier.interleave import (
     DeadlockError,
     Machine,
     explore,
     in_program_order,
     run,
 )
-from systolith.verification.interleave_device import InterleavedDevice
-from systolith.verification.interleave_symbols import Symbols
-from systolith.verification.mutate_program import mutants, pairs_of_tokens
-from systolith.verification.verifier import Tally, differs, examine
-from systolith.verification.verifier_subjects import COMPILED, Subject, compiled_subject, piled_up, small_subjects
+from systolith.verification.verifier.interleave_device import InterleavedDevice
+from systolith.verification.verifier.interleave_symbols import Symbols
+from systolith.verification.verifier.mutate_program import mutants, pairs_of_tokens
+from systolith.verification.verifier.subjects import COMPILED, Subject, compiled_subject, piled_up, small_subjects
 
 CONFIG = PRESETS["tiny"]
 REGIONS = (4096, 4096)
@@ -144,7 +144,7 @@ def test_the_token_limit_is_exactly_what_cannot_deadlock() -> None:
 
 def test_a_verifier_that_overlooks_something_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that accepts all programs lets every race through: each must show as an escape."""
-    monkeypatch.setattr("systolith.verification.verifier.refusal", lambda instructions, subject: "")
+    monkeypatch.setattr("systolith.verification.verifier.campaign.refusal", lambda instructions, subject: "")
     regions = tuple(np.random.default_rng(n).integers(0, 256, 4096, np.uint8) for n in range(2))
     subject, source, tally = Subject("chain", CONFIG, CHAIN, regions), random.Random(0), Tally()
     dropped = [m for m in mutants(CHAIN, CONFIG, source, most_pairs=0) if m.kind == "token dropped"]

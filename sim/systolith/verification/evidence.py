@@ -7,7 +7,7 @@ from typing import Any
 
 Report = Callable[[str], None]
 
-#: Campaign -> what it does. Each is a module of this package with a function ``campaign(Options, Report)``.
+#: Campaign -> what it does. Each is a package; its module ``campaign`` has a function ``campaign(Options, Report)``.
 CAMPAIGNS: dict[str, str] = {
     "benches": "unit benches of every block under Verilator, with third-party peers on the buses",
     "fuzz": "random programs: functional device against RTL, every byte of every memory",
@@ -66,6 +66,6 @@ def run_campaign(name: str, options: Options, report: Report) -> list[Evidence]:
     """
     if name not in CAMPAIGNS:
         raise ValueError(f"unknown campaign {name!r}; the campaigns are {', '.join(CAMPAIGNS)}")
-    module = importlib.import_module(f"systolith.verification.{name}")
+    module = importlib.import_module(f"systolith.verification.{name}.campaign")
     evidence: list[Evidence] = module.campaign(options, report)
     return evidence

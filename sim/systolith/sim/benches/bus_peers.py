@@ -20,7 +20,7 @@ from systolith.rtl.isa import INSTRUCTION_BYTES
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.benches.common import checked, configuration, effort, random, reset
 from systolith.sim.benches.units.dma import pause
-from systolith.verification.programs import random_program, random_regions
+from systolith.verification.programs.random_program import random_program, random_regions
 
 _MEMORY_BYTES = 1 << 20
 #: Bytes that lie between the regions and must not change.

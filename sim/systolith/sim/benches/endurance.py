@@ -13,7 +13,7 @@ from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import reset
 from systolith.sim.dram import Shared
-from systolith.verification.endurance_batch import Files, Order, Report, own_bytes
+from systolith.verification.endurance.batch import Files, Order, Report, own_bytes
 
 #: Cycles without a retired instruction that count as a fault, and cycles after which a job is given up.
 _WATCHDOG, _LONGEST = 1 << 18, 1 << 26

@@ -12,7 +12,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeo
 from systolith.sim.axi_lite import BusResponseError, Registers
 from systolith.sim.benches.common import reset
 from systolith.sim.dram import BusError, Shared
-from systolith.verification.faults_batch import (
+from systolith.verification.faults.batch import (
     AFTER,
     BEFORE,
     DRAM,
@@ -24,7 +24,7 @@ from systolith.verification.faults_batch import (
     Injection,
     Observation,
 )
-from systolith.verification.faults_subjects import Layout
+from systolith.verification.faults.subjects import Layout
 
 #: Cycles that a stopped machine is watched, more than any latency of the memory.
 _WATCHED = 300

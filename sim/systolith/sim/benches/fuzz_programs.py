@@ -15,7 +15,7 @@ from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import configuration, reset
 from systolith.sim.dram import Shared
 from systolith.sim.memories import ChipMemories
-from systolith.verification.fuzz_session import PIPE, Entry, Files, Outcome
+from systolith.verification.fuzz.session import PIPE, Entry, Files, Outcome
 
 #: Cycles without a retired instruction that count as a hang, and what the accelerator may take to say so.
 _WATCHDOG = 1 << 18

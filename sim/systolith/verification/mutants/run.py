@@ -1,6 +1,6 @@
 """Tests of one source tree, in a process of their own: which of them fails first?
 
-``python -m systolith.verification.mutation_run JOB RESULT``, both JSON files: a :class:`Job` and a :class:`Verdict`.
+``python -m systolith.verification.mutants.run JOB RESULT``, both JSON files: a :class:`Job` and a :class:`Verdict`.
 The faulty module is whatever ``PYTHONPATH`` finds first.
 """
 

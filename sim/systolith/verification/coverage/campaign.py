@@ -1,7 +1,7 @@
 """What simulations reach: lines and branches of the Verilog, toggles of its registers, values of instruction fields.
 
 Encoders, random programs and the benches of the registers and buses run on the smallest accelerator, built to count
-(``systolith.sim.counting``). ``coverage_floor.toml`` holds what must be reached, overall and of each source file's
+(``systolith.sim.counting``). ``floor.toml`` holds what must be reached, overall and of each source file's
 lines, and why the rest is not. The quick share is one block alone, the token counters.
 """
 
@@ -26,13 +26,13 @@ from systolith.sim.block import MODULE
 from systolith.sim.dram import DramSettings
 from systolith.sim.run_benches import run_benches
 from systolith.sim.toolchain import COVERAGE_VARIABLE, SimulationError
+from systolith.verification.evidence import Evidence, Options, Report
+from systolith.verification.fuzz.fields_hit import FieldCoverage
+from systolith.verification.programs.random_program import random_program, random_regions
 
-from .coverage_points import LINES, TOGGLES, Point, Reached, by_source, read_points, registers, sources, total
-from .evidence import Evidence, Options, Report
-from .fuzz_coverage import FieldCoverage
-from .programs import random_program, random_regions
+from .points import LINES, TOGGLES, Point, Reached, by_source, read_points, registers, sources, total
 
-FLOOR = Path(__file__).with_name("coverage_floor.toml")
+FLOOR = Path(__file__).with_name("floor.toml")
 #: Random programs without ``seconds``, and instructions of each.
 _PROGRAMS, _LENGTH = 60, 40
 #: Benches of the whole accelerator, and the one of the quick share.

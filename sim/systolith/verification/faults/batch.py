@@ -15,7 +15,7 @@ from systolith.sim.job import CONFIG_VARIABLE
 from systolith.sim.launch import launch
 from systolith.sim.toolchain import SimulationError
 
-from .faults_subjects import Subject
+from .subjects import Subject
 
 _BENCH = "systolith.sim.benches.faults"
 #: Files in the bench's directory: injections and observations, DRAM before and after correct runs, shared state.

@@ -17,7 +17,7 @@ from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Instruction, Opcode, Unit, assemble
 from systolith.rtl.parameters import PLANES, RECORD_DTYPE
 
-from .program_fields import InstructionMaker
+from .fields import InstructionMaker
 
 #: Region that holds well-formed parameter records; the others hold anything.
 RECORDS = 0

@@ -16,9 +16,8 @@ from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.isa import Function, Instruction, Opcode, Unit, disassemble
 from systolith.rtl.parameters import PLANES
-
-from .fuzz_configs import CONFIGS
-from .programs import random_program, random_regions
+from systolith.verification.fuzz.configs import CONFIGS
+from systolith.verification.programs.random_program import random_program, random_regions
 
 #: Also what fuzzing builds.
 SMALLEST = CONFIGS["4x4, 64-bit bus"]

@@ -14,9 +14,9 @@ from systolith.rtl.config import Config
 from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Opcode, disassemble
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import Simulator
+from systolith.verification.programs.random_program import random_program, random_regions, scramble_unused_bits
 
-from .fuzz_session import Entry, Session, dram_base
-from .programs import random_program, random_regions, scramble_unused_bits
+from .session import Entry, Session, dram_base
 
 Bytes = npt.NDArray[np.uint8]
 #: Bytes between neighbours in the simulated memory at most; the start of the memory is a page boundary.

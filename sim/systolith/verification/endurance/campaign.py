@@ -12,10 +12,10 @@ from systolith.rtl.config import Config, preset
 from systolith.rtl.csr_map import ARRAY_CAUSES
 from systolith.runtime.functional import FunctionalDevice
 from systolith.sim.build import build
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .endurance_batch import Finished, Job, own_bytes, run_jobs
-from .endurance_jobs import Task, random_task
-from .evidence import Evidence, Options, Report
+from .batch import Finished, Job, own_bytes, run_jobs
+from .jobs import Task, random_task
 
 #: Jobs on the functional device, and different programs among them; the same for a quick share.
 _JOBS, _TASKS = 10_000, 100

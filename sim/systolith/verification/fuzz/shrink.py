@@ -13,7 +13,7 @@ from systolith.compiler.hazards import ProgramError, synchronize, verify
 from systolith.rtl.config import Config
 from systolith.rtl.isa import FIELDS, Instruction, assemble, disassemble
 
-from .fuzz_batch import Case
+from .batch import Case
 
 #: For each case, whether it fails. Every case has a state of its own.
 Fails = Callable[[Sequence[Case]], list[bool]]

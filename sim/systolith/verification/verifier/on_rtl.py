@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from systolith.rtl.chip_state import random_state
 from systolith.rtl.isa import assemble
 from systolith.sim.build import build
+from systolith.verification.evidence import Report
+from systolith.verification.fuzz.batch import Case, Fuzzer
 
-from .evidence import Report
-from .fuzz_batch import Case, Fuzzer
 from .mutate_program import Mutant
-from .verifier_subjects import Subject
+from .subjects import Subject
 
 #: Programs that one simulator runs before the next batch.
 _BATCH = 100

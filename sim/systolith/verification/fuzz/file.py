@@ -1,4 +1,4 @@
-"""Failing cases as files, to be run again: ``python -m systolith.verification.fuzz_file FILE``."""
+"""Failing cases as files, to be run again: ``python -m systolith.verification.fuzz.file FILE``."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.sim.build import build
 
-from .fuzz_batch import Case, Fuzzer, listing
+from .batch import Case, Fuzzer, listing
 
 
 def save(path: Path, config: Config, case: Case) -> Path:

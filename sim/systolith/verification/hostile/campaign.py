@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from systolith.models.minilm import PACKAGE, VERSION
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .evidence import Evidence, Options, Report
-from .hostile_files import ALLOWED, SUBJECTS, Subject, write_originals
-from .hostile_mutations import mutate
-from .hostile_worker import SECONDS
+from .files import ALLOWED, SUBJECTS, Subject, write_originals
+from .mutations import mutate
+from .worker import SECONDS
 
 #: Mutants of each kind read in a worker, and given to the command line: of a whole campaign, and of its quick share.
 READ, QUICK_READ = 4000, 60
@@ -51,7 +51,7 @@ finally:
 def campaign(options: Options, report: Report) -> list[Evidence]:
     """Read mutants of every kind of file in workers, and give some of those refused to the command line.
 
-    A failure names the seed and the index of the mutant; ``hostile_worker`` makes it again.
+    A failure names the seed and the index of the mutant; ``hostile.worker`` makes it again.
     """
     reading, commanding = (QUICK_READ, QUICK_COMMANDS) if options.quick else (READ, COMMANDS)
     with tempfile.TemporaryDirectory(prefix="systolith-") as name:
@@ -69,7 +69,7 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
 
 def _work(subject: Subject, directory: Path, seed: int, count: int) -> dict[str, Any]:
     """A worker's record, or one with a failure if it died or hung."""
-    command = [sys.executable, "-m", "systolith.verification.hostile_worker", str(directory), subject.name]
+    command = [sys.executable, "-m", "systolith.verification.hostile.worker", str(directory), subject.name]
     limit = COMMAND_SECONDS + SECONDS * 2 + count * 0.1
     try:
         done = subprocess.run(

@@ -1,6 +1,6 @@
 """Reads spoiled files in a process of its own, whose memory and time are limited and measured.
 
-``python -m systolith.verification.hostile_worker DIRECTORY SUBJECT SEED COUNT`` prints one JSON object.
+``python -m systolith.verification.hostile.worker DIRECTORY SUBJECT SEED COUNT`` prints one JSON object.
 """
 
 import json
@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from systolith.verification.hostile_files import ALLOWED, SUBJECTS, Subject
-from systolith.verification.hostile_mutations import mutate
+from systolith.verification.hostile.files import ALLOWED, SUBJECTS, Subject
+from systolith.verification.hostile.mutations import mutate
 
 #: Address space of the process, bytes; seconds and characters that a refusal may take.
 ADDRESS_SPACE, SECONDS, CHARACTERS = 3 << 30, 5, 600

@@ -11,10 +11,10 @@ from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit, assemble
 from systolith.sim.dram import CHANNELS, READS, WRITES
 
-from .faults_batch import RESETS, Injection, Observation
-from .faults_fields import Values, illegal_values, outside_the_chip, outside_the_region
-from .faults_subjects import Subject
-from .faults_tokens import come_to_rest
+from .batch import RESETS, Injection, Observation
+from .fields import Values, illegal_values, outside_the_chip, outside_the_region
+from .subjects import Subject
+from .tokens import come_to_rest
 
 #: Cycles without a retirement that no correct subject has on any timing of the memory.
 WATCHDOG = 6000

@@ -2,7 +2,7 @@
 
 Each fault lives in a copy of one file that ``PYTHONPATH`` finds before a snapshot of the tree. The tests run nearest
 first and stop at the first failure; RTL that passes them all must still run an encoder, bit-exact and in exactly
-the known cycles. What survives is a hole in the tests unless ``equivalent_mutants.toml`` says why it changes nothing.
+the known cycles. What survives is a hole in the tests unless ``equivalent.toml`` says why it changes nothing.
 
 Verdicts are kept in the cache of the simulators. One from the same tree is final; one from another tree is a hint:
 the test that noticed the fault then runs first.
@@ -18,13 +18,13 @@ from pathlib import Path
 from threading import Lock
 
 from systolith.sim.build import cache_directory
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .evidence import Evidence, Options, Report
 from .mutation import Mutation, mutations, sample
-from .mutation_run import Job, Verdict
-from .mutation_workshop import Store, Workshop
+from .run import Job, Verdict
+from .workshop import Store, Workshop
 
-EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 #: Faults of a full run.
 AMOUNT = 130
 #: What is changed: everything below these places,
@@ -65,7 +65,7 @@ def root() -> Path:
     FileNotFoundError
         If there are no tests beside the package.
     """
-    place = Path(__file__).resolve().parents[3]
+    place = Path(__file__).resolve().parents[4]
     if not (place / "tests" / "hw").is_dir():
         raise FileNotFoundError(f"mutants need the tests of a checkout; there are none in {place}")
     return place

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .mutation import Mutation
-from .mutation_run import Job, Verdict
-from .mutation_tests import SOURCES, TestMap
+from .run import Job, Verdict
+from .tests import SOURCES, TestMap
 
 #: What noticed a mutant that did not end in time.
 HANGS = "runs too long"
@@ -53,7 +53,7 @@ class Workshop:
         if mutation is not None:
             paths.insert(0, self._overlay(mutation, work))
         (work / "job.json").write_text(json.dumps(asdict(job)))
-        command = [sys.executable, "-m", "systolith.verification.mutation_run", work / "job.json", work / "result.json"]
+        command = [sys.executable, "-m", "systolith.verification.mutants.run", work / "job.json", work / "result.json"]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "SYSTOLITH_CACHE": str(work / "cache")}
         env["OPENBLAS_NUM_THREADS"] = "1"
         try:

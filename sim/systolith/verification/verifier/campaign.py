@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from systolith.compiler.hazards import TOKEN_LIMIT, ProgramError, verify
 from systolith.rtl.isa import Instruction
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .evidence import Evidence, Options, Report
 from .interleave import DeadlockError, Machine, adversaries, explore, in_program_order, run
 from .interleave_device import InterleavedDevice
 from .interleave_symbols import Symbols
 from .mutate_program import Mutant, mutants
-from .verifier_rtl import differing_on_rtl
-from .verifier_subjects import (
+from .on_rtl import differing_on_rtl
+from .subjects import (
     COMPILED,
     SMALLEST,
     Subject,

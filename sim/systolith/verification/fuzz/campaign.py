@@ -11,12 +11,12 @@ import numpy as np
 from systolith.compiler.footprint import space_rows
 from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 from systolith.sim.build import build
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .evidence import Evidence, Options, Report
-from .fuzz_batch import Case, Fuzzer, as_run, listing, random_case
-from .fuzz_configs import CONFIGS
-from .fuzz_coverage import FieldCoverage
-from .fuzz_file import save
+from .batch import Case, Fuzzer, as_run, listing, random_case
+from .configs import CONFIGS
+from .fields_hit import FieldCoverage
+from .file import save
 from .shrink import Shrinker
 
 #: Programs in one simulator process, and in the quick share.

@@ -7,11 +7,11 @@ from itertools import cycle, islice
 
 from systolith.rtl.config import Config, preset
 from systolith.sim.build import build
+from systolith.verification.evidence import Evidence, Options, Report
 
-from .evidence import Evidence, Options, Report
-from .faults_batch import Injection, run_batch
-from .faults_kinds import KINDS, Maker, took_effect, verdict
-from .faults_subjects import subjects
+from .batch import Injection, run_batch
+from .kinds import KINDS, Maker, took_effect, verdict
+from .subjects import subjects
 
 #: Injections in one simulator process at most.
 _BATCH = 250

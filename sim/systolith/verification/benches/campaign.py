@@ -6,8 +6,7 @@ from collections import Counter
 from systolith.rtl.config import Config, preset
 from systolith.sim.benches.units.blocks import BLOCKS
 from systolith.sim.run_benches import BENCHES, BenchRun, run_bench
-
-from .evidence import Evidence, Options, Report
+from systolith.verification.evidence import Evidence, Options, Report
 
 #: Arrays and buses that the full campaign builds: square, oblong, and every bus from 32 to 256 bits.
 CONFIGS: dict[str, Config] = {

@@ -4,9 +4,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .evidence import Evidence, Options, Report
-from .proofs.engine import Outcome, check, require_tools
-from .proofs.harness import Proof
+from systolith.verification.evidence import Evidence, Options, Report
+from systolith.verification.formal.engine import Outcome, check, require_tools
+from systolith.verification.formal.harness import Proof
 
 #: Where the netlist, log and counterexample (VCD) of a failed proof are left.
 DIRECTORY = Path("build/formal")
@@ -14,7 +14,7 @@ DIRECTORY = Path("build/formal")
 
 def promises() -> dict[str, tuple[Proof, ...]]:
     """Promise -> the proofs that it rests on."""
-    from .proofs import channels, control, fifos, regions, registers, sums, tokens
+    from systolith.verification.formal import channels, control, fifos, regions, registers, sums, tokens
 
     return {
         "queues lose, double and reorder nothing, and never overflow": fifos.PROOFS,
