@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from systolith.compiler.footprint import Span
 from systolith.compiler.hazards import ProgramError, synchronize, verify
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.isa import Function, Instruction, Opcode, Unit
@@ -175,3 +176,32 @@ def test_a_token_from_the_instruction_just_before_the_needed_one_is_not_enough()
     ]
     with pytest.raises(ProgramError, match=r"instruction 2 \(MATRIX\) races with instruction 1 \(LOAD\)"):
         verify(early, CONFIG, REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "merged"),
+    [
+        ((4, 8), (8, 1), ((32,), (1,))),
+        ((4, 8), (3, 1), ((17,), (1,))),
+        ((4, 8), (0, 1), ((8,), (1,))),
+        ((4, 8), (9, 1), ((4, 8), (9, 1))),
+        ((3, 4, 8), (32, 8, 1), ((96,), (1,))),
+        ((3, 4, 8), (40, 8, 1), ((3, 32), (40, 1))),
+        ((3, 4, 8), (5, 100, 1), ((3, 4, 8), (5, 100, 1))),
+        ((1, 1, 8), (5, 100, 1), ((8,), (1,))),
+    ],
+)
+def test_merged_spans_touch_the_same_rows(shape, strides, merged):
+    span = Span(0, 7, shape, strides)
+    assert (span.merged().shape, span.merged().strides) == merged
+    marked = [np.zeros(400, bool), np.zeros(400, bool)]
+    for rows, one in zip(marked, (span, span.merged()), strict=True):
+        one.view(rows)[...] = True
+    np.testing.assert_array_equal(*marked)
+
+
+def test_a_program_written_to_be_slow_is_refused(monkeypatch):
+    monkeypatch.setattr("systolith.compiler.hazards._MOST_ROWS", 100)
+    load = Instruction(Opcode.LOAD, {"rows": 30, "blocks": 1})
+    with pytest.raises(ProgramError, match="instruction 1: the program touches more than 100 rows"):
+        verify([load, load], PRESETS["tiny"], (1024,))

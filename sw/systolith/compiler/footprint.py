@@ -1,5 +1,6 @@
 """Which rows of which memories an instruction reads and writes: what hazards and bounds are made of."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -35,6 +36,22 @@ class Span:
     def last(self) -> int:
         """The highest row touched."""
         return self.start + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def size(self) -> int:
+        """How many rows the indices name, each as often as they do."""
+        return math.prod(self.shape)
+
+    def merged(self) -> "Span":
+        """The same rows in the fewest dimensions: runs that touch or overlap are one."""
+        shape, strides = [self.shape[-1]], [1]
+        for count, stride in zip(self.shape[-2::-1], self.strides[-2::-1], strict=True):
+            if len(shape) == 1 and stride <= shape[0]:
+                shape[0] += (count - 1) * stride
+            elif count > 1:
+                shape.insert(0, count)
+                strides.insert(0, stride)
+        return Span(self.space, self.start, tuple(shape), tuple(strides))
 
     def view(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The span's elements of a contiguous per-row array, without a copy; shape is the span's, plus the row's."""

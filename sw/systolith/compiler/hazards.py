@@ -25,6 +25,10 @@ _NEVER: Clock = (-1,) * len(Unit)
 TOKEN_LIMIT = (1 << TOKEN_BITS) - 1
 
 
+#: Rows that the instructions of a program read and write together, at most: what can be looked at in a minute.
+_MOST_ROWS = 1 << 34
+
+
 class ProgramError(ValueError):
     """A program that could race, deadlock or leave its memories; the message names the instruction."""
 
@@ -36,9 +40,16 @@ def unfinished(config: Config, unit: Unit) -> int:
 
 
 class HazardTracker:
-    """The last instruction of each unit that wrote and read each row, in program order."""
+    """The last instruction of each unit that wrote and read each row, in program order.
+
+    Raises
+    ------
+    ProgramError
+        If the instructions visited touch more rows than a program that is meant to run.
+    """
 
     def __init__(self, config: Config, region_bytes: tuple[int, ...]) -> None:
+        self._visited = 0
         self._writes: dict[int, npt.NDArray[np.int32]] = {}
         self._reads: dict[int, npt.NDArray[np.int32]] = {}
         self._users: dict[int, tuple[set[int], set[int]]] = {}
@@ -50,20 +61,24 @@ class HazardTracker:
     def visit(self, index: int, unit: Unit, used: Footprint) -> list[int]:
         """For each unit, the latest earlier instruction that ``used`` conflicts with, or -1; then record it."""
         needed = [-1] * len(Unit)
-        for span in used.reads:
+        reads, writes = [s.merged() for s in used.reads], [s.merged() for s in used.writes]
+        self._visited += sum(span.size for span in reads + writes)
+        if self._visited > _MOST_ROWS:
+            raise ProgramError(f"instruction {index}: the program touches more than {_MOST_ROWS} rows")
+        for span in reads:
             for other in self._users[span.space][0]:
                 if other != unit:
                     needed[other] = max(needed[other], int(span.view(self._writes[span.space][other]).max()))
-        for span in used.writes:
+        for span in writes:
             writers, readers = self._users[span.space]
             for table, others in ((self._writes, writers), (self._reads, readers)):
                 for other in others:
                     if other != unit:
                         needed[other] = max(needed[other], int(span.view(table[span.space][other]).max()))
-        for span in used.reads:
+        for span in reads:
             self._users[span.space][1].add(unit)
             span.view(self._reads[span.space][unit])[...] = index
-        for span in used.writes:
+        for span in writes:
             self._users[span.space][0].add(unit)
             span.view(self._writes[span.space][unit])[...] = index
         return needed

@@ -21,8 +21,8 @@ from .hazards import ProgramError, verify
 CONSTANTS, INPUT, OUTPUT, WORKSPACE, OBSERVED = range(5)
 #: The layer number of operations that belong to none.
 NO_LAYER = -1
-#: Most bytes of a region: what an instruction's 32-bit offset reaches.
-_REGION_LIMIT = 1 << 32
+#: Most bytes of a region: what the 32 bits of its size hold.
+_REGION_LIMIT = (1 << 32) - 1
 #: Most bytes of a program file, nearly all of them constants, and of the JSON in it.
 _FILE_BYTES, _HEADER_BYTES = 1 << 30, 1 << 22
 #: Most instructions of a program file; looking at one takes about two KiB.
