@@ -262,6 +262,51 @@ def verilog(
 
 
 @app.command()
+def synth(
+    target: Annotated[str, typer.Option(help="ecp5, xc7, ice40 or generic.")] = "ecp5",
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+    pnr: Annotated[bool, typer.Option(help="Place and route too, for the clock (ecp5).")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Placements; the median counts.")] = 3,
+    mhz: Annotated[float, typer.Option(min=1, help="What place and route aims at.")] = 100,
+    without: Annotated[
+        str, typer.Option(help="Leave out softmax, gelu, layernorm (joined by commas), and compare.")
+    ] = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Area by unit of the design, and on ECP5 the clock that it reaches, with Yosys and nextpnr from PyPI."""
+    from systolith.synthesis.flow import measure_area, measure_clock
+    from systolith.synthesis.flow import without as lacking
+    from systolith.synthesis.tables import print_difference, print_synthesis
+    from systolith.synthesis.targets import SynthesisError, target_named
+
+    hardware = _configuration(preset, config, rows, cols, dim)
+    check_writable(json_file)
+    try:
+        chosen = target_named(target)
+        if pnr and chosen.name != "ecp5":
+            raise UsageError(f"--pnr is for ecp5, not {chosen.name}")
+        names = tuple(name.strip() for name in without.split(",") if name.strip())
+        smaller = lacking(hardware, names)
+        with err.status("generating") as status:
+            part = measure_area(smaller, chosen, status.update)
+            whole = measure_area(hardware, chosen, status.update) if names else None
+            if pnr:
+                part = measure_clock(part, seeds, mhz, status.update)
+    except SynthesisError as error:
+        raise UsageError(str(error)) from error
+    print_synthesis(out, part)
+    if whole is not None:
+        print_difference(out, whole, part, names)
+    if json_file is not None:
+        record = part.to_dict() | ({"with": whole.to_dict()} if whole is not None else {})
+        write_whole(json_file, json.dumps(record, indent=2) + "\n")
+
+
+@app.command()
 def info(
     preset: Preset = None,
     config: ConfigFile = None,
