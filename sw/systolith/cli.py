@@ -26,6 +26,8 @@ from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
 from systolith.sim.toolchain import SimulationError
+from systolith.sweep.commands import report, sweep
+from systolith.sweep.workload import SweepError
 
 app = typer.Typer(
     name="systolith",
@@ -44,7 +46,8 @@ class UsageError(ValueError):
 
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
-    ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, OSError
+    ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError,
+    SweepError, OSError,
 )  # fmt: skip
 
 Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
@@ -479,6 +482,10 @@ def docs(
             write_whole(path, page())
         elif not path.exists() or read_text(path, 1 << 20) != page():
             raise UsageError(f"{path} is out of date: run make docs")
+
+
+app.command()(sweep)
+app.command()(report)
 
 
 def main() -> None:

@@ -1,0 +1,141 @@
+"""The report of a sweep: figures as PNG and SVG, and one HTML page that holds them all and needs no other file."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from systolith.files import write_whole
+
+from .figures import plots, style
+from .record import Outcome, Record
+from .series import point_titles
+from .workload import SweepError
+
+PAGE = "report.html"
+_FIGURES = "figures"
+_DOTS_PER_INCH = 150
+_CSS = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+figure { margin: 1.5rem 0; } figure img { width: 100%; height: auto; }
+figcaption, .note { color: #444; font-size: .9rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), td.said { text-align: left; }
+td.said { white-space: normal; min-width: 18rem; }
+.bad { color: #b00020; }
+"""
+
+
+def write_report(records: Sequence[Record], directory: Path) -> list[Path]:
+    """Write the page and its figures to ``directory``; the files written, the page first.
+
+    Raises
+    ------
+    SweepError
+        If no point of the sweep ran, so that there is nothing to draw, or the directory cannot be made.
+    """
+    ran = [record for record in records if record["cycles"] is not None]
+    if not ran:
+        raise SweepError(f"none of the {len(records)} points ran: there is nothing to draw")
+    folder = directory / _FIGURES
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"cannot make the directory {folder}: {str(error.strerror).lower()}") from error
+    files, parts = [], []
+    for plot in plots(ran):
+        figure = plot.draw()
+        for suffix in ("png", "svg"):
+            path = folder / f"{plot.name}.{suffix}"
+            write_whole(path, _image(figure, suffix))
+            files.append(path)
+        data = base64.b64encode(_image(figure, "svg")).decode()
+        caption = html.escape(plot.caption)
+        parts.append(
+            f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    page = directory / PAGE
+    write_whole(page, _page(records, ran, parts))
+    return [page, *files]
+
+
+def _image(figure: Figure, suffix: str) -> bytes:
+    """The same bytes for the same figure."""
+    buffer = io.BytesIO()
+    metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {"Software": None}
+    with style():
+        figure.savefig(buffer, format=suffix, dpi=_DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _page(records: Sequence[Record], ran: Sequence[Record], figures: Sequence[str]) -> str:
+    bad = [record for record in records if record["outcome"] != Outcome.EXACT]
+    exact = len(records) - len(bad)
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"><title>Systolith sweep</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{_CSS}</style></head><body>",
+        "<h1>Systolith sweep</h1>",
+        f"<p>{len(records)} points, {exact} bit-exact on the RTL, {len(bad)} not. Cycles, bytes and causes are "
+        "measured on the simulated RTL; bounds and roofs are computed. Every int8 value of every layer was compared "
+        "with the integer reference.</p>",
+        *figures,
+        "<h2>All runs</h2>",
+        _runs(ran),
+    ]
+    if bad:
+        parts += ["<h2>Not bit-exact, or not run</h2>", _failures(bad)]
+    origins = {record["origin"]: record["versions"] for record in records}
+    for versions in origins.values():
+        listed = ", ".join(f"{html.escape(name)} {html.escape(str(value))}" for name, value in versions.items())
+        parts.append(f'<p class="note">Made with {listed}.</p>')
+    return "\n".join([*parts, "</body></html>", ""])
+
+
+def _runs(ran: Sequence[Record]) -> str:
+    heads = ("array and workload", "outcome", "cycles", "bound", "limit", "share of bound", "utilization", "bytes read",
+             "bytes written", "simulated, kcycle/s")  # fmt: skip
+    rows = [
+        (
+            title, record["outcome"], f"{record['cycles']:,}", f"{record['bound_cycles']:,.0f}",
+            record["bound_limit"],
+            f"{record['share']:.1%}", f"{record['utilization']:.1%}", f"{record['bytes_read']:,}",
+            f"{record['bytes_written']:,}", f"{record['cycles_per_second'] / 1e3:,.0f}",
+        )
+        for title, record in zip(point_titles(ran), ran, strict=True)
+    ]  # fmt: skip
+    areas = sorted({(t, name) for r in ran for t, found in (r["synthesis"] or {}).items() for name in found})
+    extra = [[_value(((r["synthesis"] or {}).get(t) or {}).get(name)) for t, name in areas] for r in ran]
+    return _table((*heads, *(f"{t} {name}" for t, name in areas)), [[*a, *b] for a, b in zip(rows, extra, strict=True)])
+
+
+def _failures(bad: Sequence[Record]) -> str:
+    body = "".join(
+        f"<tr><td>{r['rows']}x{r['cols']}</td><td>{html.escape(r['workload'])}</td>"
+        f'<td class="bad">{html.escape(r["outcome"])}</td><td class="said">{html.escape(r["failure"] or "")}</td></tr>'
+        for r in bad
+    )
+    heads = "".join(f"<th>{head}</th>" for head in ("array", "workload", "outcome", "cause"))
+    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.1f}".removesuffix(".0") if isinstance(value, int | float) else str(value)

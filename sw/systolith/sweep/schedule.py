@@ -1,0 +1,146 @@
+"""The order of a sweep's work: each accelerator is built once and runs its workloads; a failure stops no other."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+from systolith.rtl.config import Config
+from systolith.sim.build import build
+
+from .fingerprint import key, origin
+from .record import Outcome, Record, record, run_point, sentence
+from .space import Point
+from .synthesis import run_synthesis, synthesis_record
+from .workers import Workers
+from .workload import SweepError
+
+#: What a point is told that was running when its process was killed, alone.
+_DIED = "the process that ran it died, as if killed or out of memory"
+
+
+@dataclass(frozen=True)
+class Build:
+    """Build the simulator of a configuration, for all of its points."""
+
+    config: Config
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Area and clock of a configuration on a target."""
+
+    config: Config
+    target: str
+
+
+Task = Build | Synthesize | Point
+
+
+def build_simulator(config: Config) -> str | None:
+    """Build, or find in the cache; the reason if that failed."""
+    try:
+        build(config)
+    except Exception as error:
+        return sentence(error)
+    return None
+
+
+class Schedule:
+    """Runs points and syntheses on workers.
+
+    Parameters
+    ----------
+    points : iterable of Point
+        Those to run.
+    syntheses : iterable of Synthesize
+    finished : function of Record
+        Told each point's record when it is there, whatever its outcome.
+    synthesized : function of Record
+        The same for syntheses.
+    """
+
+    def __init__(
+        self,
+        points: Iterable[Point],
+        syntheses: Iterable[Synthesize],
+        finished: Callable[[Record], None],
+        synthesized: Callable[[Record], None],
+    ) -> None:
+        self._finished, self._synthesized = finished, synthesized
+        self._waiting: dict[Config, list[Point]] = {}
+        self._ready: deque[Task] = deque()
+        for point in points:
+            if point.config is None:
+                finished(run_point(point, origin(), key(point)))
+            else:
+                self._waiting.setdefault(point.config, []).append(point)
+        self._ready.extend(Build(config) for config in self._waiting)
+        self._ready.extend(syntheses)
+
+    def run(self, workers: Workers) -> None:
+        """Run everything. What ran while a worker process died is tried once more, alone, to see whose fault it was.
+
+        Raises
+        ------
+        SweepError
+            If the cluster's scheduler is lost.
+        """
+        suspects: deque[Task] = deque()
+        while suspects or self._ready:
+            alone = bool(suspects)
+            with workers.open(alone) as executor:
+                lost = self._drive(executor.submit, suspects if alone else self._ready, 1 if alone else workers.width)
+            if alone and lost:
+                self._end(lost[0], None, _DIED)
+            else:
+                suspects.extend(lost)
+
+    def _drive(self, submit: Callable[..., Future[Any]], queue: deque[Task], width: int) -> list[Task]:
+        """Work ``queue`` off, ``width`` tasks at a time; returns those that were running if a process died."""
+        running: dict[Future[Any], Task] = {}
+        while queue or running:
+            try:
+                while queue and len(running) < width:
+                    running[self._submit(submit, queue[0])] = queue[0]
+                    queue.popleft()
+            except BrokenExecutor:
+                if not running:
+                    raise
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                if future.cancelled():
+                    raise SweepError("the connection to the Dask scheduler was lost; the same command goes on")
+                error = future.exception()
+                if isinstance(error, BrokenExecutor):
+                    return list(running.values())
+                task = running.pop(future)
+                self._end(task, None if error else future.result(), sentence(error) if error else None)
+        return []
+
+    @staticmethod
+    def _submit(submit: Callable[..., Future[Any]], task: Task) -> Future[Any]:
+        if isinstance(task, Build):
+            return submit(build_simulator, task.config)
+        if isinstance(task, Synthesize):
+            return submit(run_synthesis, task.config, task.target)
+        return submit(run_point, task, origin(), key(task))
+
+    def _end(self, task: Task, result: Any, failure: str | None) -> None:
+        """Note the end of a task: its ``result``, or why it has none."""
+        if isinstance(task, Build):
+            points = self._waiting.pop(task.config)
+            failure = failure or result
+            if failure is None:
+                self._ready.extendleft(reversed(points))
+            for point in points if failure else ():
+                self._finished(_failed(point, failure or ""))
+        elif isinstance(task, Synthesize):
+            self._synthesized(result or synthesis_record(task.config, task.target, None, failure))
+        else:
+            self._finished(result or _failed(task, failure or ""))
+
+
+def _failed(point: Point, failure: str) -> Record:
+    return record(point, origin(), key(point), Outcome.FAILED, failure, {}, 0.0)

@@ -1,0 +1,113 @@
+"""What a report's figures are made of: records that belong on one line, intensities, areas, the Pareto front."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from .record import Record
+
+#: Settings that may tell two runs of one size and workload apart: where their value is, and how a legend calls it.
+_SETTINGS = {
+    "axi_data_width": "AXI {} bit",
+    "scratchpad_bytes": "scratchpad {} B",
+    "accumulator_bytes": "accumulator {} B",
+    "lanes": "{} lanes",
+    "latency": "latency {}",
+    "bandwidth": "{} B/cycle",
+}
+#: Resources of a synthesis by which an area is told, the first that is there, and how an axis calls them.
+_RESOURCES = {"lut": "LUTs", "gates": "gates"}
+
+
+@dataclass(frozen=True)
+class Area:
+    """The area of a record's accelerator: what was counted, and for which target."""
+
+    target: str
+    resource: str
+
+    @property
+    def unit(self) -> str:
+        return _RESOURCES[self.resource]
+
+    def __call__(self, record: Record) -> float | None:
+        """None if the record's accelerator was not synthesised."""
+        value = ((record["synthesis"] or {}).get(self.target) or {}).get(self.resource)
+        return None if value is None else float(value)
+
+
+def area_of(records: Sequence[Record]) -> Area | None:
+    """The area that most records have; None if none has any."""
+    found: dict[Area, int] = defaultdict(int)
+    for record in records:
+        for target, result in (record["synthesis"] or {}).items():
+            for resource in _RESOURCES:
+                if result.get(resource) is not None:
+                    found[Area(target, resource)] += 1
+                    break
+    return max(found, key=lambda area: found[area]) if found else None
+
+
+def dimension(record: Record) -> str:
+    return f"{record['rows']}x{record['cols']}"
+
+
+def peak(record: Record) -> int:
+    """Multiply-accumulates a cycle at most."""
+    return int(record["rows"]) * int(record["cols"])
+
+
+def roof(record: Record) -> int:
+    """Bytes a cycle at most: of each direction of the bus, or of both where the memory is slower."""
+    return int(record["bandwidth"]) or int(record["config"]["axi_data_width"]) // 8
+
+
+def intensity(record: Record) -> float:
+    """MACs for each byte that moved, of the busier direction where the bus is the limit (see :func:`roof`)."""
+    read, written = record["bytes_read"], record["bytes_written"]
+    return float(record["macs"] / (read + written if record["bandwidth"] else max(read, written)))
+
+
+def _values(record: Record) -> dict[str, Hashable]:
+    return {name: record.get(name, record["config"].get(name)) for name in _SETTINGS}
+
+
+def varying(records: Sequence[Record]) -> list[str]:
+    """Settings that differ between runs of the same array size: those that a line of a figure must be named after.
+
+    Memory sizes and lanes also follow from the array's size; that alone makes no setting.
+    """
+    by_size: dict[tuple[int, int], dict[str, set[Hashable]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        for name, value in _values(record).items():
+            by_size[record["rows"], record["cols"]][name].add(value)
+    return [name for name in _SETTINGS if any(len(values[name]) > 1 for values in by_size.values())]
+
+
+def _label(record: Record, names: Sequence[str]) -> str:
+    values = _values(record)
+    return ", ".join([record["workload"], *(_SETTINGS[name].format(values[name]) for name in names)])
+
+
+def series_of(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records that differ in the array's size alone, by workload and the settings that vary."""
+    names = varying(records)
+    series: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        series[_label(record, names)].append(record)
+    return dict(series)
+
+
+def point_titles(records: Sequence[Record]) -> list[str]:
+    """A name for each record: size, workload, and the settings that vary."""
+    names = varying(records)
+    return [f"{dimension(record)}, {_label(record, names)}" for record in records]
+
+
+def pareto_front(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of the places that no other one beats in both coordinates, less being better, from left to right."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(places):
+        if not front or y < front[-1][1]:
+            front.append((x, y))
+    return front

@@ -1,0 +1,154 @@
+"""The directory of a sweep's results: a file for each finished point, and all of them as JSON lines and CSV."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from systolith.analysis.causes import CAUSES
+from systolith.files import FileError, parse_object, read_bytes, read_json, write_whole
+from systolith.rtl.config import Config
+
+from .record import Outcome, Record
+from .workload import SweepError
+
+JSON_LINES, TABLE = "results.jsonl", "results.csv"
+#: Most bytes of one record, and of all of them.
+_RECORD_BYTES, _RESULTS_BYTES = 1 << 20, 1 << 30
+#: Seconds between writings of the collected results while a sweep runs.
+_INTERVAL = 5.0
+#: Columns of the CSV that are the record's own; then come the causes, the synthesis and the configuration.
+_COLUMNS = (
+    "workload", "rows", "cols", "latency", "bandwidth", "outcome", "bit_exact", "cycles", "bound_cycles", "bound_limit",
+    "padded_cycles", "share", "utilization", "macs", "bytes_least", "bytes_read", "bytes_written", "instructions",
+    "program_bytes", "compile_seconds", "simulation_seconds", "cycles_per_second", "wall_seconds", "layers", "tokens",
+    "hidden", "heads", "ffn", "failure", "host", "key", "origin",
+)  # fmt: skip
+
+
+class Store:
+    """Records by their keys, on disk as soon as they are put; an interrupted write leaves no record.
+
+    Parameters
+    ----------
+    directory : Path
+        Made if it is not there.
+    origin : str
+        Records of other sources or tools stay on disk but are not among the results.
+    """
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        self.directory, self.origin = directory, origin
+        self._points, self._syntheses = directory / "points", directory / "synthesis"
+        try:
+            for folder in (self._points, self._syntheses):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SweepError(f"cannot make the directory {directory}: {str(error.strerror).lower()}") from error
+        self.records = _read(self._points, origin)
+        self.syntheses = _read(self._syntheses, origin)
+        self._written = 0.0
+
+    def done(self, key: str) -> Record | None:
+        """The record of a point that need not run again, if there is one."""
+        found = self.records.get(key)
+        return found if found and found["outcome"] != Outcome.FAILED else None
+
+    def put(self, record: Record) -> None:
+        """Keep a point's record, and now and then write the results."""
+        self.records[record["key"]] = record
+        write_whole(self._points / f"{record['key']}.json", json.dumps(record) + "\n")
+        if time.monotonic() - self._written > _INTERVAL:
+            self.write()
+
+    def put_synthesis(self, record: Record) -> None:
+        """Keep the area of a configuration."""
+        self.syntheses[record["key"]] = record
+        write_whole(self._syntheses / f"{record['key']}.json", json.dumps(record) + "\n")
+
+    def write(self) -> None:
+        """Write all records of this origin as JSON lines and as CSV, smallest accelerators first."""
+        found: dict[str, dict[str, Any]] = {}
+        for synthesis in self.syntheses.values():
+            if synthesis["failure"] is None:
+                found.setdefault(_text(synthesis["config"]), {})[synthesis["target"]] = synthesis["result"]
+        records = [
+            record | {"synthesis": found.get(_text(record["config"]))}
+            for record in sorted(self.records.values(), key=_order)
+        ]
+        write_whole(self.directory / JSON_LINES, "".join(json.dumps(record) + "\n" for record in records))
+        write_whole(self.directory / TABLE, table(records))
+        self._written = time.monotonic()
+
+
+def table(records: Iterable[Record]) -> str:
+    """The records as CSV: one line each, a column for each value of theirs."""
+    rows = [_flat(record) for record in records]
+    text = io.StringIO()
+    columns = dict.fromkeys([*_COLUMNS, *(f"cycles: {label}" for _, label in CAUSES)])
+    columns |= dict.fromkeys(name for row in rows for name in row if name.startswith("synthesis."))
+    columns |= dict.fromkeys(f"config.{name}" for name in Config().to_dict())
+    columns |= dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_results(directory: Path) -> list[Record]:
+    """The records that a sweep wrote to ``directory``.
+
+    Raises
+    ------
+    SweepError
+        If there are none, or the file is not that of a sweep.
+    """
+    path = directory / JSON_LINES
+    records = []
+    for number, line in enumerate(read_bytes(path, _RESULTS_BYTES).splitlines(), 1):
+        try:
+            record = parse_object(line)
+        except ValueError as error:
+            raise SweepError(f"{path}, line {number}, is no JSON object") from error
+        if not {"outcome", "workload", "rows", "cols", "cycles", "config"} <= record.keys():
+            raise SweepError(f"{path}, line {number}, is no record of a sweep")
+        records.append(record)
+    if not records:
+        raise SweepError(f"{path} holds no record")
+    return records
+
+
+def _read(folder: Path, origin: str) -> dict[str, Record]:
+    records = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = read_json(path, _RECORD_BYTES)
+        except FileError:
+            continue  # not written by a sweep: its point runs again
+        if record.get("origin") == origin and record.get("key") == path.stem:
+            records[path.stem] = record
+    return records
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    sizes = (record["rows"] * record["cols"], record["rows"])
+    return (*sizes, record["workload"], record["latency"], record["bandwidth"], str(record["config"]))
+
+
+def _text(config: dict[str, Any] | None) -> str:
+    return json.dumps(config, sort_keys=True)
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """One level of names: those of objects after a prefix."""
+    row = dict(record)
+    prefixes = {"causes": "cycles: ", "config": "config.", "versions": "version."}
+    groups = [(prefix, row.pop(group)) for group, prefix in prefixes.items()]
+    groups += [(f"synthesis.{target}.", result) for target, result in (row.pop("synthesis") or {}).items()]
+    del row["difference"]  # the same as the failure
+    for prefix, group in groups:
+        row |= {f"{prefix}{name}": value for name, value in (group or {}).items()}
+    return row

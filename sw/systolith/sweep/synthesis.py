@@ -1,0 +1,60 @@
+"""Area and clock of an accelerator of a sweep, from the same synthesis as ``systolith synth``."""
+
+from typing import Any
+
+from systolith.rtl.config import Config
+
+from .fingerprint import origin, synthesis_key
+from .record import Record, sentence
+from .workload import SweepError
+
+#: Seeds of place and route, and the MHz that it aims at.
+_SEEDS, _MHZ = 1, 100.0
+
+
+def check_target(target: str) -> None:
+    """``SweepError`` unless ``target`` is one that can be synthesised for."""
+    from systolith.synthesis.targets import SynthesisError, target_named
+
+    try:
+        target_named(target)
+    except SynthesisError as error:
+        raise SweepError(str(error)) from error
+
+
+def synth(config: Config, target: str) -> dict[str, Any]:
+    """LUTs, FFs, DSPs, block RAMs of the whole accelerator, and ``mhz`` where the target has place and route.
+
+    ``clock_failure`` says why there is no clock where there should be one.
+    """
+    from systolith.synthesis.flow import measure_area, measure_clock
+    from systolith.synthesis.targets import SynthesisError, target_named
+
+    synthesis = measure_area(config, target_named(target), lambda _: None)
+    found: dict[str, Any] = dict(synthesis.total)
+    if target == "ecp5":
+        try:
+            found["mhz"] = measure_clock(synthesis, _SEEDS, _MHZ, lambda _: None).mhz
+        except SynthesisError as error:
+            found |= {"mhz": None, "clock_failure": sentence(error)}
+    return found
+
+
+def run_synthesis(config: Config, target: str) -> Record:
+    """The record of an accelerator's synthesis; never raises."""
+    try:
+        return synthesis_record(config, target, synth(config, target), None)
+    except Exception as error:
+        return synthesis_record(config, target, None, sentence(error))
+
+
+def synthesis_record(config: Config, target: str, result: dict[str, Any] | None, failure: str | None) -> Record:
+    """The JSON object of a synthesis: its result, or why there is none."""
+    return {
+        "key": synthesis_key(config.to_toml(), target),
+        "origin": origin(),
+        "target": target,
+        "config": config.to_dict(),
+        "result": result,
+        "failure": failure,
+    }

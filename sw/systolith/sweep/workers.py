@@ -1,0 +1,97 @@
+"""Where the points of a sweep run: processes of this machine, or the workers of a Dask scheduler."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from .workload import SweepError
+
+#: Seconds that a worker gets to clean up after its parent died.
+_GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class Workers:
+    """``open(alone)`` gives an executor, of one process if ``alone``; ``width`` is how many tasks it gets at once."""
+
+    open: Callable[[bool], AbstractContextManager[Executor]]
+    width: int
+
+
+def local_workers(jobs: int) -> Workers:
+    """``jobs`` processes of this machine, which end, and end their simulators, with this one however it ends."""
+
+    @contextmanager
+    def pool(alone: bool) -> Iterator[Executor]:
+        before = {process.pid for process in multiprocessing.active_children()}
+        executor = ProcessPoolExecutor(
+            1 if alone else jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+        try:
+            yield executor
+        except BaseException:
+            for process in multiprocessing.active_children():
+                if process.pid not in before:
+                    process.terminate()
+            raise
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    return Workers(pool, jobs)
+
+
+def dask_workers(address: str) -> Workers:
+    """The workers of the Dask scheduler at ``address``; ``SweepError`` if it cannot be reached or Dask is missing."""
+    try:
+        from distributed import Client
+        from distributed.cfexecutor import ClientExecutor
+    except ImportError as error:
+        raise SweepError("--scheduler needs Dask: pip install systolith[cluster]") from error
+    try:
+        client: Any = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise SweepError(f"no Dask scheduler answers at {address}") from error
+
+    @contextmanager
+    def pool(alone: bool) -> Iterator[Executor]:
+        # Not pure: a task that failed must run again when it is asked for again.
+        executor: Executor = ClientExecutor(client, pure=False)  # type: ignore[no-untyped-call]
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False)
+
+    return Workers(pool, max(2 * sum(client.nthreads().values()), 2))
+
+
+class _Stopped(BaseException):
+    """The worker was told to end."""
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, clean up when it says so, and do not outlive it."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise _Stopped
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(1)
+
+    parent = multiprocessing.parent_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=watch, daemon=True).start()
