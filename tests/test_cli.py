@@ -102,6 +102,10 @@ def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (["run", "--model", "random", "--hidden", "30", "--heads", "4"], "hidden size 30 does not divide into 4 heads"),
         (["run", *RANDOM, "--program", "nowhere.npz"], "nowhere.npz"),
         (["run", *RANDOM, "--backend", "functional", "--vcd", "x.vcd"], "--vcd needs --backend rtl"),
+        (["run", *RANDOM, "--backend", "functional", "--trace", "x.json"], "--trace needs --backend rtl"),
+        (["run", *RANDOM, "--vcd", "x.vcd", "--fst", "x.fst"], "--vcd and --fst exclude each other"),
+        (["run", *RANDOM, "--trace-from", "5"], "--trace-from and --trace-cycles need --trace, --vcd or --fst"),
+        (["run", *RANDOM, "--fst", "/nowhere/x"], "cannot write /nowhere/x: there is no directory /nowhere"),
         (["sim", "nothing"], "unknown bench 'nothing'; the benches are"),
     ],
 )

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from systolith.analysis.report import print_info, print_run, run_record
+from systolith.analysis.timeline_files import TraceError, TraceFiles
 from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
 from systolith.compiler.plan import CapacityError
@@ -46,7 +47,7 @@ class UsageError(ValueError):
 
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
-    ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError,
+    ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, TraceError,
     SweepError, OSError,
 )  # fmt: skip
 
@@ -146,7 +147,11 @@ def run(
     seq: Seq = 32,
     latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
     bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
-    vcd: Annotated[Path | None, typer.Option(help="Write a waveform (large) to this file.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write a timeline for ui.perfetto.dev (JSON) there.")] = None,
+    vcd: Annotated[Path | None, typer.Option(help="Write a waveform there, and layouts for viewers beside it.")] = None,
+    fst: Annotated[Path | None, typer.Option(help="The same in the smaller format FST.")] = None,
+    trace_from: Annotated[int | None, typer.Option(min=0, help="First cycle of timeline and waveform.")] = None,
+    trace_cycles: Annotated[int | None, typer.Option(min=1, help="Number of their cycles.")] = None,
     program: Annotated[Path | None, typer.Option(help="Run this compiled program instead of compiling.")] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -154,16 +159,21 @@ def run(
     hardware = _configuration(preset, config, rows, cols, dim)
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
-    if vcd is not None and backend != "rtl":
-        raise UsageError("--vcd needs --backend rtl: the functional device has no signals")
+    files = TraceFiles(trace=trace, vcd=vcd, fst=fst, trace_from=trace_from, trace_cycles=trace_cycles)
+    if files and backend != "rtl":
+        name = "--trace" if trace is not None else "--vcd" if vcd is not None else "--fst"
+        raise UsageError(f"{name} needs --backend rtl: the functional device has no signals and no cycles")
     check_writable(json_file)
-    check_writable(vcd)
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
     with err.status("compiling"):
         compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x))
     simulated = backend == "rtl"
-    options: dict[str, Any] = {"latency": latency, "bandwidth": bandwidth, "vcd": vcd} if simulated else {}
+    options: dict[str, Any] = {}
+    if simulated:
+        options = {"latency": latency, "bandwidth": bandwidth, **files.options(hardware)}
+    for line in files.announce(hardware):
+        err.print(escape(line))
     with _progress(len(compiled.operation_of), simulated) as callbacks:
         device: Device = open_device(hardware, backend, **options, **callbacks)
         outcome = run_encoder(bundle.quantized, x, device, program=compiled)
@@ -175,6 +185,8 @@ def run(
         cosine=bundle.cosine(text, outcome.outputs[-1]),
     )
     print_run(out, record)
+    for line in files.write(outcome.program, outcome.result):
+        out.print(escape(line), soft_wrap=True)
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")
     if not outcome.bit_exact:

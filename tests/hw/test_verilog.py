@@ -37,6 +37,7 @@ def test_no_paths_or_sources_of_this_machine_are_in_the_text():
 
 def test_the_top_has_the_documented_ports():
     expected = {"clk", "rst", "irq", "trace_issue", "trace_issue_index", "trace_retire", "trace_retire_index"}
+    expected |= {"trace_queue", "trace_array", "trace_run"}
     expected |= {f"s_axi__{name}" for name in AxiLite(ADDRESS_BITS).members}
     expected |= {f"m_axi__{name}" for name in Axi(CONFIG).members}
     assert ports(TOP) == expected

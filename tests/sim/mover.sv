@@ -17,7 +17,8 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING =
   output [1:0] m_axi__arburst, output m_axi__arvalid, input m_axi__arready,
   input m_axi__rid, input [WIDTH-1:0] m_axi__rdata, input [1:0] m_axi__rresp, input m_axi__rlast, input m_axi__rvalid,
   output m_axi__rready,
-  output [3:0] trace_issue, output [95:0] trace_issue_index, output [3:0] trace_retire, output [95:0] trace_retire_index
+  output [3:0] trace_issue, output [95:0] trace_issue_index, output [3:0] trace_retire, output [95:0] trace_retire_index,
+  output [3:0] trace_queue, output [7:0] trace_array, output trace_run
 );
   localparam BURST = BEATS * WIDTH / 8;
   reg [31:0] registers [0:1023];
@@ -53,6 +54,9 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING =
   assign trace_retire = {3'd0, m_axi__bvalid};
   assign trace_issue_index = reads;
   assign trace_retire_index = responses;
+  assign trace_queue = trace_issue;
+  assign trace_array = {!m_axi__rvalid, 6'd0, m_axi__rvalid};
+  assign trace_run = busy;
   always @(posedge clk) begin
     if (busy) cycles <= cycles + 1;
     if (s_axi__bready) s_axi__bvalid <= 0;

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import Config
 from .controller import Controller
-from .core import Core
+from .core import CAUSE_BITS, Core
 from .counters import Counters
 from .csr import Csr
 from .csr_map import ADDRESS_BITS
@@ -26,6 +26,9 @@ class Accelerator(wiring.Component):
     irq : level interrupt.
     trace_issue, trace_retire : bit u: an instruction was handed to, retired by unit u in this cycle.
     trace_issue_index, trace_retire_index : its index in the program, at bits 24*u.
+    trace_queue : bit u: an instruction, the next of the program, entered unit u's queue.
+    trace_array : what the array did, one bit set (``core.TRACE``).
+    trace_run : this cycle counts for the program.
     """
 
     s_axi: Any
@@ -35,6 +38,9 @@ class Accelerator(wiring.Component):
     trace_issue_index: Signal
     trace_retire: Signal
     trace_retire_index: Signal
+    trace_queue: Signal
+    trace_array: Signal
+    trace_run: Signal
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -47,6 +53,9 @@ class Accelerator(wiring.Component):
                 "trace_issue_index": Out(UNITS * INDEX_BITS),
                 "trace_retire": Out(UNITS),
                 "trace_retire_index": Out(UNITS * INDEX_BITS),
+                "trace_queue": Out(UNITS),
+                "trace_array": Out(CAUSE_BITS),
+                "trace_run": Out(1),
             }
         )
 
@@ -94,5 +103,8 @@ class Accelerator(wiring.Component):
             self.trace_issue_index.eq(core.trace.issued_index),
             self.trace_retire.eq(core.trace.retired),
             self.trace_retire_index.eq(core.trace.retired_index),
+            self.trace_queue.eq(core.trace.queued),
+            self.trace_array.eq(core.trace.array),
+            self.trace_run.eq(controller.running),
         ]
         return m

@@ -10,6 +10,7 @@ from .accumulator import Accumulator
 from .config import Config
 from .controller import FAULT_REPORT
 from .counters import EVENTS
+from .csr_map import ARRAY_CAUSES
 from .dispatch import Dispatch
 from .dma.arbiter import ReadArbiter
 from .dma.channels import connect_axi
@@ -17,20 +18,26 @@ from .dma.fetch import Fetch
 from .dma.load import LoadUnit
 from .dma.store import StoreUnit
 from .interfaces import INDEX_BITS, WAITING_BITS, Axi, Regions
-from .isa import Unit
+from .isa import HEADER, Unit
 from .matrix import MatrixUnit
 from .parameters import Parameters
 from .scratchpad import Scratchpad
 from .tokens import UNITS
 from .vector import VectorUnit
 
-#: What happened to instructions in this cycle: for each unit, one handed over and one retired, and their indices.
+#: Bits of what the array did in a cycle: one for each of ``csr_map.ARRAY_CAUSES`` but ``array_wait_instruction``.
+CAUSE_BITS = len(ARRAY_CAUSES) - 1
+
+#: What happened in this cycle: for each unit, an instruction queued, handed over and retired, with the indices of
+#: the latter two; and what the array did, one bit set (``array_drain`` until it is known to be a wait).
 TRACE = data.StructLayout(
     {
         "issued": unsigned(UNITS),
         "issued_index": unsigned(UNITS * INDEX_BITS),
         "retired": unsigned(UNITS),
         "retired_index": unsigned(UNITS * INDEX_BITS),
+        "queued": unsigned(UNITS),
+        "array": unsigned(CAUSE_BITS),
     }
 )
 
@@ -124,6 +131,11 @@ class Core(wiring.Component):
             self.trace.retired.eq(dispatch.retired),
             self.trace.retired_index.eq(dispatch.retired_index.as_value()),
         ]
+        accepted = Signal()
+        m.d.comb += accepted.eq(fetch.instruction.valid & fetch.instruction.ready)
+        for unit in Unit:
+            opcode = fetch.instruction.payload[: HEADER["opcode"].width]
+            m.d.comb += self.trace.queued[unit].eq(accepted & (opcode == unit + 1))
         # Dispatched counts from the core's reset, so nothing is finished before the fetch has begun.
         m.d.sync += self.finished.eq((dispatch.dispatched == self.program_length) & ~dispatch.pending & self.idle)
         self._report_faults(m, dispatch, fetch, units)
@@ -204,3 +216,4 @@ class Core(wiring.Component):
             with m.Elif(condition) if i else m.If(condition):
                 m.d.comb += cause[i].eq(1)
         m.d.comb += [self.events[name].eq(cause[i]) for i, name in enumerate(conditions)]
+        m.d.comb += self.trace.array.eq(cause)

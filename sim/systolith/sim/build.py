@@ -29,10 +29,10 @@ _EXECUTABLE = "simulator"
 
 @dataclass(frozen=True)
 class Simulator:
-    """A built simulator: the executable, and whether it can write VCD traces."""
+    """A built simulator: the executable, and the kind of waveform that it can write (None: none)."""
 
     executable: Path
-    tracing: bool
+    tracing: str | None
 
 
 def cache_directory() -> Path:
@@ -47,7 +47,7 @@ def build(
     *,
     verilog: str | None = None,
     memory: MemoryPort = MemoryPort.DRAM,
-    tracing: bool = False,
+    tracing: str | None = None,
     peek: bool = False,
     cache: Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -60,8 +60,8 @@ def build(
         A module ``systolith`` with the accelerator's ports, to use instead of the generated one.
     memory : MemoryPort
         Whether the AXI4 master meets the C++ memory or the top's ports.
-    tracing : bool
-        Build with VCD tracing, which is slower even when no trace is written.
+    tracing : str or None
+        Build to write this kind of waveform, ``vcd`` or ``fst``, which is slower even when none is written.
     peek : bool
         Build so that a bench can read and write the memories on the chip (``memories.ChipMemories``).
     cache : Path or None
@@ -100,7 +100,7 @@ def build_block(
     cache = (cache or cache_directory()).absolute()
     step = report or (lambda _: None)
     name = f"{block.name}-{config.rows}x{config.cols}"
-    tools = Toolchain(tracing=False, bare_loop=False)
+    tools = Toolchain(tracing=None, bare_loop=False)
     return _simulator(cache, name, lambda: _block_sources(cache, block, config, step), tools, step)
 
 
@@ -108,7 +108,7 @@ def _simulator(
     cache: Path, prefix: str, design: Callable[[], dict[str, str]], tools: Toolchain, step: Callable[[str], None]
 ) -> Simulator:
     """The entry of the simulator made of the files, by their names, that ``design`` gives."""
-    own = [path.read_text(encoding="utf-8") for path in sorted(CPP.iterdir())]
+    own = [path.read_text(encoding="utf-8") for path in sorted(CPP.rglob("*.*")) if path.is_file()]
     try:
         inputs = design()
         name = f"{prefix}-{_hash(tools.fingerprint, *inputs.values(), *own)}"

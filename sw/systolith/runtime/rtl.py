@@ -10,6 +10,7 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import INSTRUCTION_BYTES
+from systolith.sim.activity import MOST_CHANGES, read_activity
 from systolith.sim.bare import run_bare
 from systolith.sim.build import Simulator, build
 from systolith.sim.dram import DramSettings, Shared, read_events
@@ -35,10 +36,16 @@ class RtlDevice(Device):
     memory : DramSettings
         Latency, bandwidth and irregularity of the simulated DRAM; or give ``latency`` (cycles), ``bandwidth``
         (bytes a cycle, 0 for a beat each way) and ``seed``, which override it one by one.
-    vcd : path or None
-        Write a waveform of every cycle there (large: about a megabyte for a thousand cycles).
+    vcd, fst : path or None
+        Write a waveform there, in the one or the other format (see ``analysis.timeline_waves`` for its size).
     trace : bool
         Record when each instruction issues and retires.
+    activity : bool
+        Record what array, queues and bus did in every cycle.
+    trace_from, trace_cycles : int or None, cycles
+        First cycle of the program and number of cycles that waveform and activity hold; all if None.
+    wave_cycles : int or None, cycles
+        The same for the waveform alone, instead of ``trace_cycles``.
     watchdog : int, cycles
         Cycles without a retired instruction that count as a fault; 0 is never. It must exceed the cycles of
         the longest instruction.
@@ -64,7 +71,12 @@ class RtlDevice(Device):
         bandwidth: int = 0,
         seed: int | None = None,
         vcd: str | Path | None = None,
+        fst: str | Path | None = None,
         trace: bool = True,
+        activity: bool = False,
+        trace_from: int | None = None,
+        trace_cycles: int | None = None,
+        wave_cycles: int | None = None,
         watchdog: int = 1 << 24,
         max_cycles: int | None = None,
         cache: str | Path | None = None,
@@ -74,8 +86,14 @@ class RtlDevice(Device):
     ) -> None:
         self.config = config
         self.memory = memory or DramSettings(latency=latency, bandwidth=bandwidth, seed=seed)
-        self.vcd = Path(vcd).absolute() if vcd is not None else None
+        if vcd is not None and fst is not None:
+            raise ValueError("a waveform is written as VCD or as FST, not as both")
+        self.waves = Path(vcd or fst).absolute() if vcd or fst else None  # type: ignore[arg-type]
+        self.tracing = None if self.waves is None else "vcd" if vcd is not None else "fst"
         self.trace = trace
+        self.activity = activity
+        self.trace_from, self.trace_cycles = trace_from, trace_cycles
+        self.wave_cycles = trace_cycles if wave_cycles is None else wave_cycles
         self.watchdog = watchdog
         self.max_cycles = max_cycles
         self.cache = Path(cache) if cache is not None else None
@@ -104,7 +122,7 @@ class RtlDevice(Device):
             raise ValueError(f"program of {len(program)} bytes is no multiple of {INSTRUCTION_BYTES}")
         if len(regions) > Regions.COUNT:
             raise ValueError(f"{len(regions)} regions; the accelerator has {Regions.COUNT}")
-        simulator = build(self.config, tracing=self.vcd is not None, cache=self.cache, report=self.report)
+        simulator = build(self.config, tracing=self.tracing, cache=self.cache, report=self.report)
         parts = [np.asarray(part, np.uint8) for part in (*regions, program)]
         offsets, total = _lay_out([len(part) for part in parts])
         with tempfile.TemporaryDirectory(prefix="systolith-") as name:
@@ -137,9 +155,13 @@ class RtlDevice(Device):
             if self.trace:
                 events = read_events(directory / "events")
                 events["cycle"] -= np.uint64(outcome.start)
+            activity = None
+            if self.activity:
+                activity = read_activity(directory / "activity", self.trace_from, self.trace_cycles)
         return RunResult(
-            counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True
-        )
+            counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True,
+            activity=activity,
+        )  # fmt: skip
 
     def _simulate(self, simulator: Simulator, job: Job, directory: Path, shared: Shared) -> Outcome:
         """Run ``job`` under cocotb."""
@@ -154,8 +176,16 @@ class RtlDevice(Device):
         args = ["+dram_file=dram", "+dram_status=status", f"+dram_base={self.dram_base:x}", *self.memory.plusargs()]
         if self.trace:
             args.append("+dram_events=events")
-        if self.vcd is not None:
-            args.append(f"+vcd={self.vcd}")
+        if self.activity:
+            args += ["+dram_activity=activity", f"+dram_changes={MOST_CHANGES}"]
+        if self.waves is not None:
+            args.append(f"+waves={self.waves}")
+            if self.wave_cycles is not None:
+                args.append(f"+wave_cycles={self.wave_cycles}")
+        if self.trace_from is not None:
+            args.append(f"+trace_from={self.trace_from}")
+        if self.trace_cycles is not None:
+            args.append(f"+trace_cycles={self.trace_cycles}")
         return args
 
     def _follow(self, simulation: Simulation, shared: Shared) -> None:

@@ -37,7 +37,8 @@ def example_top(config: Config) -> str:
     )
     constants = "".join(f"  assign m_axi_{name} = {bits}'d{value};\n" for name, bits, value in _CONSTANTS)
     nets = [("clk", "aclk"), ("rst", "rst"), ("irq", "irq")] + [(inner, name) for name, _, _, inner in slave + master]
-    nets += [(name, "") for name in ("trace_issue", "trace_issue_index", "trace_retire", "trace_retire_index")]
+    nets += [(f"trace_{name}", "") for name in ("issue", "issue_index", "retire", "retire_index")]
+    nets += [(f"trace_{name}", "") for name in ("queue", "array", "run")]
     connections = ",\n".join(f"    .{port}({net})" for port, net in nets)
     return (
         f"// {config.rows}x{config.cols} accelerator with conventional AXI port names and an active-low reset.\n"

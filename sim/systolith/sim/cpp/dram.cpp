@@ -9,7 +9,8 @@
 // Plusargs: +dram_file=PATH (holds the memory), +dram_base=HEX (address of its first byte),
 // +dram_status=PATH (see Shared), +dram_latency=CYCLES, +dram_bandwidth=BYTES, +dram_seed=N,
 // +dram_error=LOW,HIGH,RESP (hex addresses, HIGH excluded, answered with RESP), +dram_events=PATH
-// (trace of instructions, see Event). All but the files can be changed on the way, see Control.
+// (trace of instructions, see Event), +dram_activity=PATH (what happened, see Change, within the Span of shared.h),
+// +dram_changes=N (most records there). All but the files can be changed on the way, see Control.
 
 #include <algorithm>
 #include <cstdint>
@@ -41,6 +42,13 @@ struct Event {
     uint8_t kind;  // 0 issue, 1 retire
     uint16_t zero;
     uint32_t index;
+};
+
+// From `cycle` on, until the next record, every cycle was like this; systolith.sim.activity.CHANGE is its dtype.
+struct Change {
+    uint64_t cycle;
+    uint32_t activity;  // bits: systolith.sim.activity.BITS
+    uint32_t zero;
 };
 
 struct Burst {
@@ -102,6 +110,23 @@ public:
         }
         const std::string events = argument("dram_events");
         if (!events.empty()) events_ = std::fopen(events.c_str(), "wb");
+        const std::string changes = argument("dram_activity");
+        if (!changes.empty()) changes_ = std::fopen(changes.c_str(), "wb");
+        changes_left_ = number("dram_changes", 10);
+    }
+
+    bool recording() const { return changes_ != nullptr; }
+
+    // The program's first cycle. Its record is written in any case: all times count from it.
+    void start() {
+        recorded.start(status_.cycles);
+        waved.start(status_.cycles);
+        if (changes_) change(kRunning);
+    }
+
+    void record(uint32_t activity) {
+        if (!recorded.contains(status_.cycles)) activity &= kRunning | kQueued;
+        if (activity != activity_ && changes_left_) change(activity);
     }
 
     unsigned tick(const Inputs& in, uint8_t* read_data) {
@@ -137,6 +162,14 @@ public:
     }
 
 private:
+    static constexpr uint32_t kRunning = 1 << 8, kQueued = 15 << 9;
+
+    void change(uint32_t activity) {
+        const Change change{status_.cycles, activity_ = activity, 0};
+        std::fwrite(&change, sizeof change, 1, changes_);
+        --changes_left_;
+    }
+
     static constexpr unsigned kReads = 1, kWrites = 2;
     enum Channel { kReadAddress, kReadData, kWriteAddress, kWriteData, kResponse };
 
@@ -287,6 +320,9 @@ private:
     uint64_t random_;       // state; 0: nothing is random
     uint64_t timing_ = 0;   // the Control::timing that these three are of
     FILE* events_ = nullptr;
+    FILE* changes_ = nullptr;
+    uint64_t changes_left_ = 0;
+    uint32_t activity_ = 0;
 
     std::deque<Burst> reads_[2];
     std::deque<uint64_t> order_[2];  // arrival number of each read burst
@@ -307,10 +343,25 @@ Dram* dram = nullptr;
 
 }  // namespace
 
-extern "C" void dram_open(int bus_bytes, int longest, int outstanding) {
+Span recorded, waved;
+
+void Span::open(const char* cycles) {
+    if (!argument("trace_from").empty()) from_ = number("trace_from", 10);
+    if (!argument(cycles).empty()) count_ = number(cycles, 10);
+}
+
+// Whether what happens in every cycle is to be told by dram_activity.
+extern "C" int dram_open(int bus_bytes, int longest, int outstanding) {
+    recorded.open("trace_cycles");
+    waved.open("wave_cycles");
     dram = new Dram{static_cast<unsigned>(bus_bytes), static_cast<unsigned>(longest),
                     static_cast<unsigned>(outstanding)};
+    return dram->recording();
 }
+
+extern "C" void dram_start() { dram->start(); }
+
+extern "C" void dram_activity(unsigned activity) { dram->record(activity); }
 
 // `flags`: reset, wvalid, wlast, rready, bready, arvalid, awvalid from bit 0. Returns arready, awready, wready,
 // rvalid, rid, rlast, rresp (2 bits), bvalid, bid, bresp (2 bits) from bit 0.

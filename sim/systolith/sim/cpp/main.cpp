@@ -5,8 +5,8 @@
 // only after a value callback or a timer did. Timers, value triggers, reads and writes behave as under
 // verilator.cpp; the bench must not drive clk itself. A cycle takes 1 ns, so times in traces count cycles.
 //
-// Plusargs: +vcd=FILE writes a trace (builds with tracing only), from cycle +vcd_from=N to before +vcd_to=N;
-// +memories=FILE is explained in memories.h.
+// Plusargs: +waves=FILE writes a waveform (builds with tracing only) of the Span of shared.h; +memories=FILE is
+// explained in memories.h.
 
 #include <algorithm>
 #include <cstdint>
@@ -22,9 +22,14 @@
 
 #if BARE_LOOP
 #include "bare_loop.h"
+#include "shared.h"
 #endif
 #if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
+using WaveFile = VerilatedVcdC;
+#elif VM_TRACE_FST
+#include "verilated_fst_c.h"
+using WaveFile = VerilatedFstC;
 #endif
 #if VM_COVERAGE
 #include <unistd.h>
@@ -45,40 +50,30 @@ constexpr uint64_t kHalfPeriod = 500;  // ps
 class Trace {
 public:
     explicit Trace(Vtop& top) {
-#if VM_TRACE_VCD
-        const std::string path = argument("vcd=");
-        if (path.empty()) return;
-        from_ = cycles(argument("vcd_from="), 0);
-        to_ = cycles(argument("vcd_to="), ~0ULL);
+#if VM_TRACE
+        const std::string match = Verilated::threadContextp()->commandArgsPlusMatch("waves=");
+        if (match.empty()) return;
         Verilated::traceEverOn(true);
-        file_ = std::make_unique<VerilatedVcdC>();
+        file_ = std::make_unique<WaveFile>();
         top.trace(file_.get(), 99);
-        file_->open(path.c_str());
+        file_->open(match.substr(match.find('=') + 1).c_str());
 #endif
     }
     void dump(uint64_t time) {
-#if VM_TRACE_VCD
-        if (file_ && time >= from_ && time < to_) file_->dump(time);
+#if VM_TRACE
+        // A cycle is what a rising edge ends.
+        if (file_ && waved.contains((time + kHalfPeriod) / (2 * kHalfPeriod))) file_->dump(time);
 #endif
     }
     void close() {
-#if VM_TRACE_VCD
+#if VM_TRACE
         if (file_) file_->close();
 #endif
     }
 
 private:
-#if VM_TRACE_VCD
-    static std::string argument(const std::string& prefix) {
-        const std::string match = Verilated::threadContextp()->commandArgsPlusMatch(prefix.c_str());
-        return match.empty() ? match : match.substr(1 + prefix.size());
-    }
-    static uint64_t cycles(const std::string& text, uint64_t otherwise) {
-        return text.empty() ? otherwise : std::strtoull(text.c_str(), nullptr, 10) * 2 * kHalfPeriod;
-    }
-    std::unique_ptr<VerilatedVcdC> file_;
-    uint64_t from_ = 0;
-    uint64_t to_ = 0;
+#if VM_TRACE
+    std::unique_ptr<WaveFile> file_;
 #endif
 };
 

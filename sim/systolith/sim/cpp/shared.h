@@ -43,3 +43,23 @@ struct Shared {
     Status status;
     Control control;
 };
+
+// Part of a run, in cycles from the program's first: plusarg +trace_from and another that names their number. Without
+// the former it begins with the simulation.
+class Span {
+public:
+    void open(const char* cycles);
+    void start(uint64_t cycle) { start_ = cycle; }  // of the simulation, in which the program begins
+    bool contains(uint64_t cycle) const { return cycle >= begin() && cycle < end(); }
+
+private:
+    uint64_t begin() const { return from_ == kNone ? 0 : start_ == kNone ? kNone : start_ + from_; }
+    uint64_t end() const {
+        if (count_ == kNone || start_ == kNone) return kNone;
+        return start_ + (from_ == kNone ? 0 : from_) + count_;
+    }
+    static constexpr uint64_t kNone = ~0ULL;
+    uint64_t start_ = kNone, from_ = kNone, count_ = kNone;
+};
+
+extern Span recorded, waved;  // +trace_cycles: what dram.cpp records; +wave_cycles: the waveform

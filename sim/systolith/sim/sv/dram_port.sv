@@ -2,8 +2,9 @@
 //
 // WIDTH: bits of a data beat. ADDRESS: bits of an address. BEATS: longest burst that is allowed.
 // OUTSTANDING: bursts in flight that are allowed, in each direction.
-// UNITS, INDEX: width of the instruction trace, and of each unit's index in it.
-module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, OUTSTANDING = 16, UNITS = 4, INDEX = 24) (
+// UNITS, INDEX, CAUSES: width of the instruction trace, of each unit's index in it, and of what the array did.
+module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, OUTSTANDING = 16, UNITS = 4, INDEX = 24,
+                   CAUSES = 8) (
   input wire clk,
   input wire rst,
   input wire awid, input wire [ADDRESS-1:0] awaddr, input wire [7:0] awlen, input wire [2:0] awsize,
@@ -16,9 +17,13 @@ module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, OUTSTANDING 
   output wire rid, output wire [WIDTH-1:0] rdata, output wire [1:0] rresp, output wire rlast, output wire rvalid,
   input wire rready,
   input wire [UNITS-1:0] trace_issue, input wire [UNITS*INDEX-1:0] trace_issue_index,
-  input wire [UNITS-1:0] trace_retire, input wire [UNITS*INDEX-1:0] trace_retire_index
+  input wire [UNITS-1:0] trace_retire, input wire [UNITS*INDEX-1:0] trace_retire_index,
+  input wire [UNITS-1:0] trace_queue, input wire [CAUSES-1:0] trace_array, input wire trace_run,
+  input wire irq, input wire register_write
 );
-  import "DPI-C" function void dram_open(input int bus_bytes, input int longest, input int outstanding);
+  import "DPI-C" function int dram_open(input int bus_bytes, input int longest, input int outstanding);
+  import "DPI-C" function void dram_start();
+  import "DPI-C" function void dram_activity(input int unsigned activity);
   import "DPI-C" function int unsigned dram_tick(
     input int unsigned flags,
     input longint unsigned araddr, input int unsigned arinfo,
@@ -29,12 +34,18 @@ module dram_port #(parameter WIDTH = 128, ADDRESS = 40, BEATS = 16, OUTSTANDING 
     input bit [UNITS*INDEX-1:0] issued, input bit [UNITS*INDEX-1:0] retired);
 
   int unsigned driven, next;
+  bit recording, ran;
   bit [WIDTH-1:0] beat, next_beat;
 
-  initial dram_open(WIDTH / 8, BEATS, OUTSTANDING);
+  initial recording = dram_open(WIDTH / 8, BEATS, OUTSTANDING) != 0;
   always @(posedge clk) begin
     if (|{trace_issue, trace_retire})
       dram_trace(32'(trace_issue), 32'(trace_retire), trace_issue_index, trace_retire_index);
+    ran <= trace_run;
+    if (trace_run && !ran) dram_start();
+    if (recording)  // systolith.sim.activity.BITS
+      dram_activity(32'({register_write, irq, bvalid & bready, awvalid & awready, arid, arvalid & arready,
+        wvalid & wready, rid, rvalid & rready, trace_queue, trace_run, trace_array}));
     next = dram_tick(
       32'({awvalid, arvalid, bready, rready, wlast, wvalid, rst}),
       64'(araddr), 32'({arid, arburst, arsize, arlen}),
