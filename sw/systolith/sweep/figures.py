@@ -1,20 +1,32 @@
 """The figures of a report, each from the records of a sweep, with matplotlib and without a display."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from systolith.analysis.causes import CAUSES
 
 from .record import Record
-from .series import Area, area_of, dimension, intensity, pareto_front, peak, point_titles, roof, series_of
+from .series import (
+    MEMORY_SETTINGS,
+    Area,
+    area_of,
+    dimension,
+    intensity,
+    pareto_front,
+    peak,
+    point_titles,
+    roof,
+    series_of,
+)
 
 #: Okabe and Ito's colours, told apart by nearly everyone; then the same again with other markers.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -26,6 +38,10 @@ _CAUSE_COLOURS = (
 #: Most bars of the causes, and most lines of one figure; the page's table has the others.
 MAX_BARS, MAX_SERIES = 40, 14
 _WIDTH, _HEIGHT = 8.0, 4.8
+#: Share of an axis that the name of a size takes.
+_LABEL_SHARE = 0.08
+_GREY = "#555555"
+_BOUND: dict[str, Any] = {"linestyle": ":", "marker": "_", "linewidth": 1.2}
 _STYLE: dict[Any, Any] = {
     "font.size": 10.0, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
     "svg.hashsalt": "systolith", "legend.frameon": False, "axes.axisbelow": True,
@@ -47,7 +63,8 @@ def plots(records: Sequence[Record]) -> list[Plot]:
     shown = [
         Plot(
             "utilization",
-            "Share of the array's multiply-accumulates that did work, against its size. Measured on the RTL.",
+            "Share of the array's multiply-accumulates that did work, against its size. Measured on the RTL. Lines "
+            "join square arrays.",
             lambda: utilization(records),
         ),
         Plot(
@@ -88,8 +105,7 @@ def utilization(records: Sequence[Record]) -> Figure:
     with style():
         figure, axes = _figure()
         for number, (label, members) in enumerate(_lines(records)):
-            at = [peak(record) for record in members]
-            axes.plot(at, [100 * r["utilization"] for r in members], label=label, **_look(number))
+            _points(axes, members, [100 * r["utilization"] for r in members], label, _look(number))
         _sizes(axes, records)
         axes.set_ylim(0, 105)
         axes.set_ylabel("array utilization (%), measured on RTL")
@@ -102,13 +118,12 @@ def cycles(records: Sequence[Record]) -> Figure:
     with style():
         figure, axes = _figure()
         for number, (label, members) in enumerate(_lines(records)):
-            at = [peak(record) for record in members]
             look = _look(number)
-            axes.plot(at, [r["cycles"] for r in members], label=label, **look)
+            _points(axes, members, [r["cycles"] for r in members], label, look)
             bound = [r["bound_cycles"] for r in members]
-            axes.plot(at, bound, color=look["color"], linestyle=":", marker="_", linewidth=1.2)
-        axes.plot([], [], color="#555555", linestyle=":", marker="_", label="bound (computed)")
-        axes.set_yscale("log")
+            axes.plot([peak(r) for r in members], bound, color=look["color"], **_BOUND)
+        axes.plot([], [], color=_GREY, label="bound (computed)", **_BOUND)
+        _logarithmic(axes, "y")
         _sizes(axes, records)
         axes.set_ylabel("cycles, measured on RTL")
         _legend(figure, axes)
@@ -122,26 +137,23 @@ def roofline(records: Sequence[Record]) -> Figure:
         places = [(intensity(record), record["macs"] / record["cycles"]) for record in records]
         low, high = min(x for x, _ in places) / 4, max(x for x, _ in places) * 4
         roofs = sorted({(peak(record), roof(record)) for record in records}, reverse=True)
-        names: dict[int, str] = {}
-        for record in records:
-            names.setdefault(peak(record), dimension(record))
-        colours = {size: _COLOURS[i % len(_COLOURS)] for i, size in enumerate(sorted(names))}
+        sizes = _size_names(records)
+        colours = {size: _COLOURS[i % len(_COLOURS)] for i, size in enumerate(sizes)}
+        styles = dict(zip(sorted({bandwidth for _, bandwidth in roofs}), ("-", "--", "-.", ":"), strict=False))
         for size, bandwidth in roofs:
-            ridge = min(max(size / bandwidth, low), high)
-            edge = [low, ridge, high]
-            axes.plot(edge, [min(size, bandwidth * x) for x in edge], color=colours[size], linewidth=1.0, alpha=0.8)
-            axes.annotate(
-                f"{names[size]}, {bandwidth} B/cycle", (high, min(size, bandwidth * high)), xytext=(4, 0),
-                textcoords="offset points", fontsize=8, va="center", color=colours[size],
+            edge = [low, min(max(size / bandwidth, low), high), high]
+            axes.plot(
+                edge, [min(size, bandwidth * x) for x in edge], color=colours[size], linewidth=1.2,
+                linestyle=styles.get(bandwidth, ":"), label=f"roof of {' and '.join(sizes[size])}, {bandwidth} B/cycle",
             )  # fmt: skip
         for number, (label, members) in enumerate(_lines(records)):
             axes.scatter(
                 [intensity(r) for r in members], [r["macs"] / r["cycles"] for r in members],
                 c=[colours[peak(r)] for r in members], marker=_MARKERS[number % len(_MARKERS)], s=36, zorder=3,
             )  # fmt: skip
-            axes.plot([], [], color="#555555", linestyle="", marker=_MARKERS[number % len(_MARKERS)], label=label)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+            axes.plot([], [], color=_GREY, linestyle="", marker=_MARKERS[number % len(_MARKERS)], label=label)
+        _logarithmic(axes, "x")
+        _logarithmic(axes, "y")
         axes.set_xlim(low, high)
         axes.set_xlabel("arithmetic intensity (MAC/byte moved), measured on RTL")
         axes.set_ylabel("MAC/cycle, measured on RTL")
@@ -150,30 +162,43 @@ def roofline(records: Sequence[Record]) -> Figure:
 
 
 def cycles_against_area(records: Sequence[Record], area: Area) -> Figure:
-    """Cycles of each workload against the area of the accelerator, with the Pareto front."""
+    """Cycles of each workload and memory against the area of the accelerator, with the Pareto front of each."""
     with style():
         figure, axes = _figure()
-        groups: dict[str, list[Record]] = defaultdict(list)
-        for record in records:
-            if area(record) is not None:
-                groups[record["workload"]].append(record)
-        for number, (workload, members) in enumerate(sorted(groups.items())[:MAX_SERIES]):
+        known = [record for record in records if area(record) is not None]
+        for number, (label, members) in enumerate(list(series_of(known, MEMORY_SETTINGS).items())[:MAX_SERIES]):
             look = _look(number)
             places = [(area(r) or 0.0, r["cycles"]) for r in members]
-            axes.plot(*zip(*places, strict=True), label=workload, **(look | {"linestyle": ""}))
+            axes.plot(*zip(*places, strict=True), label=label, **(look | {"linestyle": ""}))
             front = pareto_front(places)
             axes.plot(*zip(*front, strict=True), color=look["color"], linewidth=1.2, drawstyle="steps-post")
-            for place, record in zip(places, members, strict=True):
-                axes.annotate(dimension(record), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.plot([], [], color="#555555", linewidth=1.2, label="Pareto front")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.plot([], [], color=_GREY, linewidth=1.2, label="Pareto front")
+        _logarithmic(axes, "x")
+        _logarithmic(axes, "y")
+        axes.margins(x=0.08)
+        _name_areas(axes, known, area)
         axes.set_xlabel(f"area ({area.unit}), synthesised for {area.target}")
         axes.set_ylabel("cycles, measured on RTL")
-        axes.margins(x=0.12)
         _legend(figure, axes)
         return figure
+
+
+def _name_areas(axes: Axes, records: Sequence[Record], area: Area) -> None:
+    """The sizes above the areas that they take; names that would touch stand above each other."""
+    names: dict[float, str] = {area(r) or 0.0: dimension(r) for r in records}
+    groups: list[list[float]] = []
+    low, high = (math.log(x) for x in axes.get_xlim())
+    for value in sorted(names):
+        if groups and math.log(value / groups[-1][0]) < _LABEL_SHARE * (high - low):
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    for group in groups:
+        text = "\n".join(dict.fromkeys(names[value] for value in group))
+        axes.annotate(
+            text, (group[0], 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=9, color=_GREY,
+        )  # fmt: skip
 
 
 def where_cycles_went(records: Sequence[Record]) -> Figure:
@@ -225,12 +250,26 @@ def _look(number: int) -> dict[str, Any]:
     }
 
 
-def _sizes(axes: Axes, records: Sequence[Record]) -> None:
-    """A logarithmic axis of processing elements, labelled with the sizes that were run."""
+def _points(axes: Axes, members: Sequence[Record], values: Sequence[float], label: str, look: dict[str, Any]) -> None:
+    """A marker for each record, by its array's size, and a line through those of square arrays."""
+    square = [(peak(r), value) for r, value in zip(members, values, strict=True) if r["rows"] == r["cols"]]
+    others = [(peak(r), value) for r, value in zip(members, values, strict=True) if r["rows"] != r["cols"]]
+    axes.plot([x for x, _ in square], [y for _, y in square], label=label, **look)
+    axes.plot([x for x, _ in others], [y for _, y in others], **(look | {"linestyle": "", "fillstyle": "none"}))
+
+
+def _size_names(records: Sequence[Record]) -> dict[int, list[str]]:
+    """The sizes that were run, by their processing elements and rising."""
     names: dict[int, list[str]] = defaultdict(list)
     for record in sorted(records, key=lambda r: (peak(r), r["rows"])):
         if dimension(record) not in names[peak(record)]:
             names[peak(record)].append(dimension(record))
+    return dict(names)
+
+
+def _sizes(axes: Axes, records: Sequence[Record]) -> None:
+    """A logarithmic axis of processing elements, labelled with the sizes that were run."""
+    names = _size_names(records)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_minor_locator(NullLocator())
     close = [b / a < 1.25 for a, b in zip(list(names), list(names)[1:], strict=False)]
@@ -250,5 +289,10 @@ def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
 
 
-def _thousands(value: float, _: object) -> str:
-    return f"{value:,.0f}"
+def _logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with plain numbers, at 1, 2 and 5 times powers of ten where it spans few of them."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_locator(NullLocator())

@@ -53,11 +53,11 @@ def write_report(records: Sequence[Record], directory: Path) -> list[Path]:
     files, parts = [], []
     for plot in plots(ran):
         figure = plot.draw()
-        for suffix in ("png", "svg"):
-            path = folder / f"{plot.name}.{suffix}"
-            write_whole(path, _image(figure, suffix))
-            files.append(path)
-        data = base64.b64encode(_image(figure, "svg")).decode()
+        images = {suffix: _image(figure, suffix) for suffix in ("png", "svg")}
+        for suffix, content in images.items():
+            files.append(folder / f"{plot.name}.{suffix}")
+            write_whole(files[-1], content)
+        data = base64.b64encode(images["svg"]).decode()
         caption = html.escape(plot.caption)
         parts.append(
             f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'

@@ -15,6 +15,8 @@ _SETTINGS = {
     "latency": "latency {}",
     "bandwidth": "{} B/cycle",
 }
+#: Those of the memory, which cost no area.
+MEMORY_SETTINGS = ("latency", "bandwidth")
 #: Resources of a synthesis by which an area is told, the first that is there, and how an axis calls them.
 _RESOURCES = {"lut": "LUTs", "gates": "gates"}
 
@@ -89,9 +91,9 @@ def _label(record: Record, names: Sequence[str]) -> str:
     return ", ".join([record["workload"], *(_SETTINGS[name].format(values[name]) for name in names)])
 
 
-def series_of(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records that differ in the array's size alone, by workload and the settings that vary."""
-    names = varying(records)
+def series_of(records: Sequence[Record], among: Sequence[str] = tuple(_SETTINGS)) -> dict[str, list[Record]]:
+    """Records by workload and those settings, of ``among``, that vary."""
+    names = [name for name in varying(records) if name in among]
     series: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         series[_label(record, names)].append(record)

@@ -1,0 +1,86 @@
+"""The report: which figures there are, that the page stands alone, and that it says what was not run."""
+
+import base64
+import re
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from systolith.sweep.figures import MAX_BARS, plots
+from systolith.sweep.page import write_report
+from systolith.sweep.record import Record
+from systolith.sweep.workload import SweepError
+
+Made = Callable[..., Record]
+
+
+def test_the_page_needs_no_other_file_and_figures_are_png_and_svg(made: Made, tmp_path: Path) -> None:
+    area = {"ecp5": {"lut": 1000.0, "mhz": 90.25}}
+    records = [made("4", 1000, area), made("2x4", 2100), made("8", None), made("4", 1200, latency=[99])]
+    files = write_report(records, tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in files) == sorted(
+        ["report.html"]
+        + [f"figures/{n}.{s}" for n in ("utilization", "cycles", "area", "roofline", "causes") for s in ("png", "svg")]
+    )
+    page = (tmp_path / "report.html").read_text()
+    images = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert [base64.b64decode(image) for image in images] == [p.read_bytes() for p in files if p.suffix == ".svg"]
+    # Nothing is loaded from elsewhere.
+    assert set(re.findall(r'(?:src|href)="([^:"]+):', page)) == {"data"}
+    assert "4 points, 3 bit-exact on the RTL, 1 not" in page
+    assert "too large for &lt;it&gt;" in page
+    assert "<td>1,200</td>" in page
+    assert "<td>90.2</td>" in page
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files if path.suffix == ".png")
+
+
+def test_the_same_records_make_the_same_files(made: Made, tmp_path: Path) -> None:
+    records = [made("4", 1000), made("8", 300)]
+    first, second = (write_report(records, tmp_path / name) for name in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_figures_say_what_is_measured_and_what_is_computed(made: Made) -> None:
+    shown = plots([made("4", 1000), made("8", 300)])
+    assert [plot.name for plot in shown] == ["utilization", "cycles", "roofline", "causes"]
+    for plot in shown:
+        assert "easured on the RTL" in plot.caption
+        (axes,) = plot.draw().axes
+        assert "measured on RTL" in axes.get_xlabel() + axes.get_ylabel()
+        assert re.search(r"%|cycle", axes.get_ylabel() + axes.get_xlabel())
+
+
+def test_labels_of_a_figure_do_not_overlap(made: Made) -> None:
+    records = [made(size, 100_000 // int(size.split("x")[0])) for size in ("4", "6x10", "8", "7x9", "16")]
+    for plot in plots(records):
+        figure = plot.draw()
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        for axis in (axes.xaxis, axes.yaxis):
+            boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_visible()]
+            lines = [label.get_text().count("\n") for label in axis.get_ticklabels() if label.get_visible()]
+            for (a, above), (b, below) in zip(
+                zip(boxes, lines, strict=True), list(zip(boxes, lines, strict=True))[1:], strict=False
+            ):
+                assert above != below or not a.overlaps(b), plot.name
+
+
+def test_many_runs_are_cut_and_the_caption_says_so(made: Made) -> None:
+    records = [made("4", 1000 + latency, latency=[latency]) for latency in range(1, MAX_BARS + 3)]
+    causes = plots(records)[-1]
+    assert f"The first {MAX_BARS} of {MAX_BARS + 2} runs" in causes.caption
+    (axes,) = causes.draw().axes
+    assert len(axes.get_yticks()) == MAX_BARS
+
+
+def test_svg_is_well_formed(made: Made, tmp_path: Path) -> None:
+    for path in write_report([made("4", 1000)], tmp_path):
+        if path.suffix == ".svg":
+            assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_a_sweep_of_which_nothing_ran_has_no_report(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="none of the 1 points ran: there is nothing to draw"):
+        write_report([made("4", None)], tmp_path)
