@@ -119,7 +119,7 @@ def even_blocks(total: int, size: int) -> list[tuple[int, int]]:
 
 
 def splits(tokens: int, most: int) -> list[int]:
-    counts = [*range(1, 9), 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 4096]
+    counts = [*range(1, 17), 20, 24, 32, 48, 64, 128, 256, 512, 1024, 4096]
     return sorted({ceil_div(tokens, n) for n in counts if n <= tokens and ceil_div(tokens, n) <= most}, reverse=True)
 
 
@@ -292,8 +292,8 @@ def cheapest(plans: Iterable[Plan | None]) -> Plan | None:
 def plan_layer(config: Config, shape: Shape) -> Plan:
     """The plan with the fewest estimated cycles.
 
-    Attention is cut by keys (:mod:`.keyblocks`) only where whole rows of scores do not fit, or only with so few
-    queries at a time that each tile takes longer to load than to use.
+    Attention is cut by keys (:mod:`.keyblocks`) where that is cheaper, and is only tried where whole rows of scores do
+    not fit, or only with so few queries at a time that each tile takes at least as long to load as to use.
 
     Raises
     ------
@@ -313,7 +313,7 @@ def plan_layer(config: Config, shape: Shape) -> Plan:
     resident = tuple(itertools.product((True, False), repeat=2))
     rows = {r: _row_costs(config, g, *r) for r in resident}
     best = cheapest(combine(config, _whole_rows(config, g, *r), rows[r], *r) for r in resident)
-    if best is None or best.query_rows < min(shape.tokens, config.rows):
+    if best is None or (best.query_rows < shape.tokens and best.query_rows <= config.rows):
         best = cheapest([best, *(combine(config, by_keys(config, g, *r), rows[r], *r) for r in resident)])
     if best is None:
         raise CapacityError(
