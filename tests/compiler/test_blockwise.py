@@ -98,7 +98,7 @@ def test_whole_rows_where_they_fit(tokens: int) -> None:
 
 
 def test_cut_by_keys_where_whole_rows_leave_no_ring() -> None:
-    """BERT-Base at 512 tokens: whole rows of scores fit sixteen queries at a time, and next to no weights beside them."""
+    """BERT-Base at 512 tokens: whole rows of scores fit for sixteen queries, with next to no room for weights."""
     plan = plan_of(DEFAULT, 512, hidden=768, heads=12, ffn=3072)
     assert plan.by_keys
     assert plan.held_blocks * plan.key_rows == 512, "no scores are made twice"
