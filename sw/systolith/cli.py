@@ -460,9 +460,12 @@ def verify(
     with err.status("starting") as status:
         for name in campaigns or CAMPAIGNS:
             try:
-                evidence += run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+                rows = run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
             except ModuleNotFoundError as error:
                 raise UsageError(f"campaign {name}: {error}") from error
+            for row in rows:
+                err.print(f"{name}: {'pass' if row.passed else 'FAIL'}: {row.promise}", highlight=False)
+            evidence += rows
     table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
     for column in ("promise", "evidence", "figure", "result"):
         table.add_column(column)
