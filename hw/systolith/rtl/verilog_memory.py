@@ -53,7 +53,9 @@ def _kind(memory: Memory, index: int) -> str:
 def _module(name: str, width: int, depth: int, parts: list[int], reads: list[str]) -> str:
     """The module's text. ``parts`` are the enable bits of each write port, ``reads`` the :func:`_kind` of each read.
 
-    A synchronous read gives the old row while a write goes on, or with ``t`` what is being written.
+    A synchronous read gives the old row while a write goes on, or with ``t`` what is being written. Where no read is
+    transparent nobody uses a row that is read in the very cycle of a write to it, and Yosys is told so: block RAMs
+    whose ports do not see each other's old rows would otherwise be surrounded by registers and comparators.
     """
     address = f"[{(depth - 1).bit_length() - 1}:0]"
     row = f"[{width - 1}:0]"
@@ -78,12 +80,13 @@ def _module(name: str, width: int, depth: int, parts: list[int], reads: list[str
         for part, bits in _parts(width, count):
             body += [f"    if (w{w}_en[{part}]) memory[w{w}_addr]{bits} <= w{w}_data{bits};"]
         body += ["  end"]
+    unchecked = "(* no_rw_check *) " if all(kind == "s" for kind in reads) else ""
     return "\n".join(
         [
             f"module {name}(",
             ",\n".join(f"  {port}" for port in ports),
             ");",
-            f"  reg {row} memory [0:{depth - 1}];",
+            f"  {unchecked}reg {row} memory [0:{depth - 1}];",
             "  integer i;",
             f"  initial for (i = 0; i < {depth}; i = i + 1) memory[i] = {width}'d0;",
             *body,
