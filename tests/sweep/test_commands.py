@@ -55,7 +55,7 @@ def test_points_run_once_failures_are_recorded_and_a_report_is_written(
     assert exact["bytes_read"] >= exact["bytes_least"] - exact["bytes_written"]
     assert records["refused"]["failure"].startswith("lanes must divide both rows and cols")
     printed = capsys.readouterr()
-    assert "2 of 2 points, 1 bit-exact, 2 of them to run this time" in printed.out
+    assert "2 of 2 points, 1 bit-exact, 2 run this time" in printed.out
     assert "lanes 3, refused: lanes must divide both rows and cols" in printed.out
 
     before = written(output)

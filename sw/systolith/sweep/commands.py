@@ -75,10 +75,12 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
     if len(todo) < len(keyed):
         err.print(f"{len(keyed) - len(todo)} of {len(keyed)} points are done already")
     interrupted = False
+    ended: list[str] = []
     with SweepProgress(err, todo.items(), len(left)) as progress:
 
         def finished(record: dict[str, Any]) -> None:
             store.put(record)
+            ended.append(record["key"])
             progress.point(record)
 
         def synthesized(record: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
     bad += sum(not (store.syntheses.get(name) or {}).get("result") for name in areas)
     out.print(
         f"{len(records)} of {len(keyed)} points, {sum(r['outcome'] == Outcome.EXACT for r in records)} bit-exact, "
-        f"{len(todo)} of them to run this time: {output / JSON_LINES}, {output / TABLE}",
+        f"{len(ended)} run this time: {output / JSON_LINES}, {output / TABLE}",
         soft_wrap=True,
     )  # fmt: skip
     if interrupted:
@@ -111,7 +113,13 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
-    table = Table(title="Measured on the RTL; the bound is computed", title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(
+        title="Measured on the RTL; the bound is computed",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in ("array", "workload"):
         table.add_column(name, no_wrap=True)
     for name in ("AXI", "latency", "cycles", "bound", "share", "exact"):

@@ -20,16 +20,17 @@ PAGE = "report.html"
 _FIGURES = "figures"
 _DOTS_PER_INCH = 150
 _CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 72rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-figure { margin: 1.5rem 0; } figure img { width: 100%; height: auto; }
+p { max-width: 56rem; }
+figure { margin: 1.5rem 0; max-width: 56rem; } figure img { width: 100%; height: auto; }
 figcaption, .note { color: #444; font-size: .9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), td.said { text-align: left; }
-td.said { white-space: normal; min-width: 18rem; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), .said { text-align: left; }
+.said { white-space: normal; min-width: 18rem; }
 .bad { color: #b00020; }
 """
 
@@ -125,7 +126,7 @@ def _failures(bad: Sequence[Record]) -> str:
         f'<td class="bad">{html.escape(r["outcome"])}</td><td class="said">{html.escape(r["failure"] or "")}</td></tr>'
         for r in bad
     )
-    heads = "".join(f"<th>{head}</th>" for head in ("array", "workload", "outcome", "cause"))
+    heads = '<th>array</th><th>workload</th><th>outcome</th><th class="said">cause</th>'
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
