@@ -42,12 +42,13 @@ class Accumulator(wiring.Component):
         cycle 0, 1   the old row is read (unless overwritten)
         cycle 2      addition
         cycle 3      the new row is written; its masked columns enter the tree of comparisons
-        cycle 3 + L  the tree's winner meets the stored maximum, L = ceil(log2(cols))
-        cycle 4 + L  the new maximum is written
-        cycle 5 + L  retired
+        cycle 3 + L  the stored maximum is read, L = ceil(log2(cols)), and registered
+        cycle 4 + L  the tree's winner meets it
+        cycle 5 + L  the new maximum is written
+        cycle 6 + L  retired
 
     Adding has priority on its bank in cycles 0 (reading) and 3 (writing); ``read`` and ``write`` wait. The
-    same row may be added to again from cycle 4 on, and the same maximum updated from 3 cycles later on.
+    same row may be added to again from cycle 4 on, and the same maximum updated from 4 cycles later on.
     Sums wrap at 32 bits, which up to 131,071 products of int8 by int8 cannot reach.
 
     Parameters
@@ -92,7 +93,7 @@ class Accumulator(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a row on ``add`` until it and its maximum are visible, and ``retired``."""
-        return READ_LATENCY + 3 + self.tree_depth
+        return READ_LATENCY + 4 + self.tree_depth
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -158,11 +159,15 @@ class Accumulator(wiring.Component):
                 _delay(m, before.first, 1),
             )
         (winner,) = level
+        # The memory is slow to answer: its row is registered before it is compared.
+        winner = _delay(m, winner, 1)
+        here = _Maximum(_delay(m, here.active, 1, control=True), _delay(m, here.address, 1), _delay(m, here.first, 1))
 
         m.submodules.maxima = maxima = Memory(shape=signed(32), depth=self.config.statistics_rows, init=[])
         stored, visible, writer = maxima.read_port(), maxima.read_port(), maxima.write_port()
         maximum = Signal(signed(32), reset_less=True)
-        m.d.sync += maximum.eq(Mux(here.first | (winner > stored.data), winner, stored.data))
+        latest = _delay(m, stored.data, 1)
+        m.d.sync += maximum.eq(Mux(here.first | (winner > latest), winner, latest))
         m.d.comb += [
             stored.en.eq(before.active),
             stored.addr.eq(before.address),

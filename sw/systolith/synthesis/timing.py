@@ -45,7 +45,7 @@ class Placement:
 def signal_of(name: str) -> str:
     """The design's own signal behind a cell or net: ``accelerator.core.x.total_LUT4_D_1`` is ``core.x.total``."""
     name = name.removeprefix("$nextpnr_").removeprefix(_INSTANCE)
-    return _DERIVED.sub("", name.split("$", 1)[0] if not name.startswith("$") else name)
+    return _DERIVED.sub("", name)
 
 
 def read_report(report: Mapping[str, Any], seed: int) -> Placement:
@@ -86,7 +86,7 @@ def _path(steps: list[dict[str, Any]]) -> Path:
     return Path(
         start=start,
         end=end,
-        through=tuple(name for name in signals if name not in (start, end)),
+        through=tuple(name for name in signals if name.split("[")[0] not in (start, end)),
         levels=sum(step["type"] == "logic" for step in steps),
         logic=round(delays["logic"], 2),
         routing=round(delays["routing"], 2),

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
 from ..config import Config
 from ..isa import Function
+
+#: Bits of an unsigned factor: the multipliers of common FPGAs take signed ones of 18.
+_FACTOR_BITS = 17
 
 
 def supported(config: Config) -> frozenset[Function]:
@@ -38,6 +41,25 @@ def saturated(value: Signal, bits: int) -> Value:
 def half(shift: Value, limit: int) -> Value:
     """``2**shift >> 1`` for shifts up to ``limit``: what rounds a right shift half up. ``limit`` bits, unsigned."""
     return (1 << shift)[1 : limit + 1]
+
+
+def multiplied(m: Module, value: Signal, factor: Value, name: str) -> Signal:
+    """Signed ``value`` times ``factor``, two cycles later.
+
+    ``value`` is cut where a multiplier of an FPGA ends; the partial products are registered before they are added.
+    """
+    shape = factor.shape()
+    width = len(value) + shape.width
+    total = Signal(signed(width), reset_less=True, name=name)
+    partial = []
+    for low in range(0, len(value), _FACTOR_BITS):
+        part = value[low : low + _FACTOR_BITS]
+        last = low + _FACTOR_BITS >= len(value)
+        term = Signal(signed(len(part) + 1 + shape.width), reset_less=True, name=f"{name}_{low}")
+        m.d.sync += term.eq((part.as_signed() if last else part) * factor)
+        partial.append(term << low)
+    m.d.sync += total.eq(sum(partial[1:], partial[0]))
+    return total
 
 
 def delayed(m: Module, value: Any, cycles: int, *, reset: bool = False) -> list[Any]:

@@ -13,7 +13,7 @@ from systolith.numerics import integer
 from ..config import Config
 from ..interfaces import PARAMETER_RECORD
 from ..isa import Function
-from .arithmetic import delayed, half, one_of, saturated
+from .arithmetic import delayed, half, multiplied, one_of, saturated
 from .beat import RECIPROCAL, Beat
 from .tables import ExponentTable, GeluTable
 
@@ -35,8 +35,8 @@ _CONTROL = ("function", "count", "shift_b", "offset", "grid")
 class Lanes(wiring.Component):
     """All lanes of one beat, a rigid pipeline: every beat takes :attr:`latency` cycles, nothing ever stalls.
 
-    Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 7), tables
-    (8 to 11), multiplier B, bias and rounding shift (12 to 15), last addition, saturation and mask (16, 17).
+    Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 8), tables
+    (9 to 12), multiplier B, bias and rounding shift (13 to 17), last addition, saturation and mask (18, 19).
     Functions that skip a step pass beside it, so that beats of different functions follow each other freely.
 
     Parameters
@@ -54,7 +54,7 @@ class Lanes(wiring.Component):
     """
 
     #: Cycles from the operands to their result.
-    latency = 17
+    latency = 19
 
     beat: Any
     accumulator: Any
@@ -121,15 +121,19 @@ class Lanes(wiring.Component):
     def _shifts(self, m: Module, controls: list[Any]) -> dict[str, Value]:
         """Both shifts, clipped to what matters, and their halves, each in the cycle of its use."""
         function, exponent = self.beat.function, self.reciprocal.exponent
+        # The exponent comes late from its memory: it is registered before it is subtracted.
+        base = Signal(6, reset_less=True)
+        less = Signal(6, reset_less=True)
         shift_a = Signal(6, reset_less=True)
-        with m.If(self._is(function, Function.CONTEXT)):
-            m.d.sync += shift_a.eq(integer.CONTEXT_SHIFT - exponent)
-        with m.Elif(self._is(function, Function.LAYERNORM)):
-            m.d.sync += shift_a.eq(integer.LAYERNORM_SHIFT - exponent)
-        with m.Else():
-            m.d.sync += shift_a.eq(self.beat.shift_a)
+        m.d.sync += [base.eq(self.beat.shift_a), less.eq(0), shift_a.eq(base - less)]
+        for shifted, constant in (
+            (Function.CONTEXT, integer.CONTEXT_SHIFT),
+            (Function.LAYERNORM, integer.LAYERNORM_SHIFT),
+        ):
+            with m.If(self._is(function, shifted)):
+                m.d.sync += [base.eq(constant), less.eq(exponent)]
         clipped_a, clipped_b = Signal(6), Signal(6)
-        shift_b = controls[10].shift_b
+        shift_b = controls[11].shift_b
         half_a = Signal(_SHIFT_A_LIMIT, reset_less=True)
         half_b = Signal(_SHIFT_B_LIMIT, reset_less=True)
         m.d.comb += [
@@ -137,9 +141,9 @@ class Lanes(wiring.Component):
             clipped_b.eq(Mux(shift_b > _SHIFT_B_LIMIT, _SHIFT_B_LIMIT, shift_b)),
         ]
         line_a = delayed(m, clipped_a, 4)
-        line_b = delayed(m, clipped_b, 4)
-        m.d.sync += [half_a.eq(half(line_a[2], _SHIFT_A_LIMIT)), half_b.eq(half(line_b[1], _SHIFT_B_LIMIT))]
-        return {"a": line_a[4], "half_a": half_a, "b": line_b[4], "half_b": half_b}
+        line_b = delayed(m, clipped_b, 5)
+        m.d.sync += [half_a.eq(half(line_a[2], _SHIFT_A_LIMIT)), half_b.eq(half(line_b[2], _SHIFT_B_LIMIT))]
+        return {"a": line_a[4], "half_a": half_a, "b": line_b[5], "half_b": half_b}
 
     def _select(self, row: Any, lane: int) -> Any:
         """The lane's element of a whole row: that of the beat's lane group."""
@@ -149,17 +153,17 @@ class Lanes(wiring.Component):
         return Array(row[group * self.config.lanes + lane] for group in range(groups))[self.beat.group]
 
     def _scale(self, m: Module, lane: int, record: Any, row: dict[str, Value], shifts: dict[str, Value]) -> Signal:
-        """Cycles 1 to 7, ``integer.scale``: 20 bits."""
+        """Cycles 1 to 8, ``integer.scale``: 20 bits."""
         acc = Signal(signed(32), reset_less=True, name=f"acc_{lane}")
         addend = Signal(signed(32), reset_less=True, name=f"addend_{lane}")
         multiplier = Signal(16, reset_less=True, name=f"multiplier_a_{lane}")
         wide = Signal(signed(_SUM_BITS), reset_less=True, name=f"sum_{lane}")
         operand = Signal(signed(integer.OPERAND_BITS), reset_less=True, name=f"operand_a_{lane}")
-        product = Signal(signed(_PRODUCT_A_BITS), reset_less=True, name=f"product_a_{lane}")
         rounded = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"rounded_a_{lane}")
         shifted = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"shifted_a_{lane}")
         z = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"z_{lane}")
         selected = Signal(signed(32), name=f"selected_{lane}")
+        product = multiplied(m, operand, delayed(m, multiplier, 2)[2], f"product_a_{lane}")
         m.d.comb += selected.eq(self._select(self.accumulator, lane))
         m.d.sync += [
             acc.eq(Mux(row["complement"], ~selected, selected)),
@@ -167,7 +171,6 @@ class Lanes(wiring.Component):
             multiplier.eq(Mux(row["used"], row["multiplier"], record.multiplier_a)),
             wide.eq(acc + addend + row["carry"]),
             operand.eq(saturated(wide, integer.OPERAND_BITS)),
-            product.eq(operand * delayed(m, multiplier, 2)[2]),
             rounded.eq(product + shifts["half_a"]),
             shifted.eq(rounded >> shifts["a"]),
             z.eq(saturated(shifted, integer.PRODUCT_BITS)),
@@ -175,40 +178,40 @@ class Lanes(wiring.Component):
         return z
 
     def _carry(self, m: Module, lane: int, record: Any) -> list[Any]:
-        """Operands of the second half, kept until cycle 12; element k is for use in cycle k."""
+        """Operands of the second half, kept until cycle 14; element k is for use in cycle k."""
         carried = Signal(_CARRIED, name=f"carried_{lane}")
         m.d.comb += [carried.bias.eq(record.bias), carried.multiplier_b.eq(record.multiplier_b)]
         if self.config.layernorm:
             m.d.comb += carried.skip.eq(self.skip[lane])
-        return delayed(m, carried, 12)
+        return delayed(m, carried, 14)
 
     def _finish(
         self, m: Module, lane: int, z: Signal, carried: list[Any], controls: list[Any], shifts: dict[str, Value]
     ) -> None:
-        """Cycles 8 to 17: tables, multiplier B, the last addition, saturation and mask."""
+        """Cycles 9 to 19: tables, multiplier B, the last addition, saturation and mask."""
         z_line = delayed(m, z, 4)
-        z10, z11 = z_line[3], z_line[4]
-        # What joins after multiplier B, from cycle 11 on.
+        z11, z12 = z_line[3], z_line[4]
+        # What joins after multiplier B, from cycle 12 on.
         main = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"main_{lane}")
-        m.d.sync += main.eq(z10)
+        m.d.sync += main.eq(z11)
         if self.config.softmax:
             m.submodules[f"exponent_{lane}"] = table = ExponentTable()
             m.d.comb += table.argument.eq(z)
-            with m.If(self._is(controls[10].function, Function.EXPONENT)):
+            with m.If(self._is(controls[11].function, Function.EXPONENT)):
                 m.d.sync += main.eq(table.result)
 
         operand = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"operand_b_{lane}")
-        m.d.sync += operand.eq(z11)
+        m.d.sync += operand.eq(z12)
         if self.config.layernorm:
-            with m.If(self._is(controls[11].function, Function.RESIDUAL)):
-                m.d.sync += operand.eq(carried[11].skip)
+            with m.If(self._is(controls[12].function, Function.RESIDUAL)):
+                m.d.sync += operand.eq(carried[12].skip)
         if self.config.gelu:
             m.submodules[f"gelu_{lane}"] = table = GeluTable()
-            m.d.comb += [table.argument.eq(z), table.grid.eq(controls[7].grid)]
-            with m.If(self._is(controls[11].function, Function.GELU)):
+            m.d.comb += [table.argument.eq(z), table.grid.eq(controls[8].grid)]
+            with m.If(self._is(controls[12].function, Function.GELU)):
                 m.d.sync += operand.eq(table.result)
 
-        product = Signal(signed(_PRODUCT_B_BITS), reset_less=True, name=f"product_b_{lane}")
+        product = multiplied(m, operand, carried[13].multiplier_b, f"product_b_{lane}")
         added = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"added_b_{lane}")
         rounded = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"rounded_b_{lane}")
         shifted = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"shifted_b_{lane}")
@@ -216,21 +219,20 @@ class Lanes(wiring.Component):
         total = Signal(signed(_PRODUCT_B_BITS + 2), reset_less=True, name=f"total_{lane}")
         result = Signal(signed(16), reset_less=True, name=f"result_{lane}")
         late = [c.function for c in controls]
-        bias = Mux(self._is(late[12], Function.LAYERNORM), carried[12].bias, 0)
-        bypass = self._is(late[14], Function.REQUANTIZE, Function.EXPONENT)
-        main_14 = delayed(m, main, 3)[3]
+        bias = Mux(self._is(late[14], Function.LAYERNORM), carried[14].bias, 0)
+        bypass = self._is(late[16], Function.REQUANTIZE, Function.EXPONENT)
+        main_16 = delayed(m, main, 4)[4]
         m.d.sync += [
-            product.eq(operand * carried[12].multiplier_b),
             added.eq(bias + shifts["half_b"]),
             rounded.eq(product + added),
             shifted.eq(Mux(bypass, 0, rounded >> shifts["b"])),
-            joined.eq(Mux(bypass | self._is(late[14], Function.RESIDUAL), main_14, 0)),
+            joined.eq(Mux(bypass | self._is(late[16], Function.RESIDUAL), main_16, 0)),
         ]
-        with m.If(self._is(late[14], Function.GELU)):
-            m.d.sync += joined.eq(controls[14].offset)
-        with m.If(lane >= controls[16].count):
+        with m.If(self._is(late[16], Function.GELU)):
+            m.d.sync += joined.eq(controls[16].offset)
+        with m.If(lane >= controls[18].count):
             m.d.sync += result.eq(0)
-        with m.Elif(self._is(late[16], Function.RESIDUAL)):
+        with m.Elif(self._is(late[18], Function.RESIDUAL)):
             m.d.sync += result.eq(saturated(total, 16))
         with m.Else():
             m.d.sync += result.eq(saturated(total, 8))

@@ -11,8 +11,8 @@ from ..config import Config
 from ..interfaces import AccumulatorWrite, RowWrite
 from .beat import Placement
 
-#: Beats between issue and write. At full rate a beat holds its slot for 25 cycles: 2 for the accumulator read,
-#: the lanes' 17, 2 for the queue, the write, and the registers around them.
+#: Beats between issue and write. At full rate a beat holds its slot for 27 cycles: 2 for the accumulator read,
+#: the lanes' 19, 2 for the queue, the write, and the registers around them.
 _DEPTH = 32
 
 

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from systolith.numerics import integer
 
 from ..config import Config
-from .arithmetic import delayed, saturated
+from .arithmetic import delayed, multiplied, saturated
 from .beat import RECIPROCAL
 
 #: Bits of ``mean_multiplier``; the product with the 32-bit row sum is made in two halves.
@@ -22,15 +22,15 @@ _ROOT_BITS = 16
 _RADICAND_BITS = 2 * _ROOT_BITS
 _MANTISSA_BITS = 16
 #: Cycles from the sums to the mean, to the sum of squared deviations, and of the normalisation.
-_MEAN_CYCLES = 4
-_DEVIATION_CYCLES = 9
+_MEAN_CYCLES = 5
+_DEVIATION_CYCLES = 11
 _NORMALISE_CYCLES = 2
 
 
 class RowReciprocal(wiring.Component):
     """``softmax_reciprocal`` and ``layernorm_reciprocal`` of rows that may follow each other every cycle.
 
-    LayerNorm: mean and summed squared deviations (9 cycles); both: normalisation (2); LayerNorm: square root, one bit
+    LayerNorm: mean and summed squared deviations (11 cycles); both: normalisation (2); LayerNorm: square root, one bit
     a cycle (16); both: restoring division, one bit a cycle (16). With both functions, a softmax row rides through the
     steps that it does not need. A division starts at the remainder 2**23 = 2**39 >> 16: the 16 quotient bits are then
     all ones both for the divisor 2**23, whose quotient 2**16 is clipped so, and for 0.
@@ -135,33 +135,29 @@ class RowReciprocal(wiring.Component):
         return [Const(self.config.softmax, 1)] * (self.latency + 1)
 
     def _deviations(self, m: Module) -> tuple[Signal, Signal]:
-        """The mean, in cycle 4, and ``squares - mean * (2 * total - columns * mean)`` clipped, in cycle 9.
+        """The mean, in cycle 5, and ``squares - mean * (2 * total - columns * mean)`` clipped, in cycle 11.
 
         Widths follow from 16-bit means and at most 2**16 - 1 columns: ``columns * mean`` has 32 bits, the bracket 34,
         its product with the mean 50, the difference 51.
         """
-        low = Signal(signed(32 + _LOW_BITS), reset_less=True)
-        high = Signal(signed(32 + _MULTIPLIER_BITS - _LOW_BITS), reset_less=True)
+        low = multiplied(m, self.total, self.multiplier[:_LOW_BITS], "low")
+        high = multiplied(m, self.total, self.multiplier[_LOW_BITS:], "high")
         product = Signal(signed(32 + _MULTIPLIER_BITS), reset_less=True)
         rounded = Signal(signed(32 + _MULTIPLIER_BITS + 1 - _MEAN_SHIFT), reset_less=True)
         mean = Signal(signed(16), reset_less=True)
         weighted = Signal(signed(32), reset_less=True)
         bracket = Signal(signed(34), reset_less=True)
-        correction = Signal(signed(50), reset_less=True)
         difference = Signal(signed(51), reset_less=True)
         clipped = Signal(integer.SQUARES_BITS, reset_less=True)
-        total = delayed(m, self.total, 5)[-1]
-        squares = delayed(m, self.squares, 7)[-1]
-        means = delayed(m, mean, 2)
+        total = delayed(m, self.total, _MEAN_CYCLES + 1)[-1]
+        squares = delayed(m, self.squares, _DEVIATION_CYCLES - 2)[-1]
+        correction = multiplied(m, bracket, delayed(m, mean, 2)[-1], "correction")
         m.d.sync += [
-            low.eq(self.total * self.multiplier[:_LOW_BITS]),
-            high.eq(self.total * self.multiplier[_LOW_BITS:]),
             product.eq(low + (high << _LOW_BITS)),
             rounded.eq((product + (1 << (_MEAN_SHIFT - 1))) >> _MEAN_SHIFT),
             mean.eq(saturated(rounded, 16)),
             weighted.eq(mean * self.columns),
             bracket.eq((total << 1) - weighted),
-            correction.eq(means[2] * bracket),
             difference.eq(squares - correction),
         ]
         with m.If(difference < 0):
@@ -173,7 +169,7 @@ class RowReciprocal(wiring.Component):
         return mean, clipped
 
     def _normalise(self, m: Module, value: Signal, softmax: list[Value]) -> tuple[Signal, Signal]:
-        """Shift leading zeros out, by halving steps: the upper 32 bits, and the exponent. 2 cycles.
+        """Shift leading zeros out, by bytes and then by halving steps: the upper 32 bits, and the exponent. 2 cycles.
 
         LayerNorm shifts by an even amount, twice its exponent. A value of 0 has the exponent 0.
         """
@@ -181,8 +177,15 @@ class RowReciprocal(wiring.Component):
         coarse = Signal(3, reset_less=True)
         normalised = Signal(_RADICAND_BITS, reset_less=True)
         exponent = Signal(RECIPROCAL["exponent"].width, reset_less=True)
-        shifted, lead = self._shift_out(m, value, (32, 16, 8), Const(1))
-        m.d.sync += [middle.eq(shifted), coarse.eq(lead)]
+        # Whole bytes first, counted at once: halving steps would wait for each other over too many gates.
+        shifts = [
+            Signal(integer.SQUARES_BITS, name=f"shifted_{count}") for count in range(integer.SQUARES_BITS // 8 + 1)
+        ]
+        m.d.sync += [middle.eq(shifts[-1]), coarse.eq(len(shifts) - 1)]
+        for count, shifted in reversed(list(enumerate(shifts))):
+            m.d.comb += shifted.eq(value << 8 * count)
+            with m.If(shifted[-8:].any()):
+                m.d.sync += [middle.eq(shifted), coarse.eq(count)]
         shifted, lead = self._shift_out(m, middle, (4, 2, 1), softmax[1])
         both = Signal(6)
         m.d.comb += both.eq(Cat(lead, coarse))

@@ -23,8 +23,9 @@ class RowStatistics(wiring.Component):
     """Adds results up by token row, over lanes, lane groups, blocks and instructions, and inverts complete sums.
 
     Lanes are added in a tree of registers, lane groups in one register (those of a row follow each other), blocks and
-    instructions in a memory. A read that follows a write of the same row immediately takes the sum from the write's
-    register, one that follows two cycles later sees the write through the transparent port: rows may come in any order.
+    instructions in a memory, which is read two cycles ahead. A row that follows itself after one or two cycles takes
+    the sum from the write's register, after three it sees the write through the transparent port: rows may come in any
+    order.
 
     Members
     -------
@@ -68,8 +69,8 @@ class RowStatistics(wiring.Component):
         trees = {name: self._tree(m, terms) for name, (_, terms) in values.items()}
         depth = 1 + (len(lanes) - 1).bit_length()
 
-        # With the tree's sums, with the row's sum within its block, and with its sum so far.
-        group, row, written = delayed(m, self.row, depth + 2)[-3:]
+        # Ahead of the tree's sums, with them, with the row's sum within its block, and with its sum so far.
+        early, group, row, written = delayed(m, self.row, depth + 2)[-4:]
         valids = delayed(m, self.valid & self.row.summed, depth, reset=True)
         row_valid, written_valid = Signal(), Signal()
         m.d.sync += [row_valid.eq(valids[-1] & group.end), written_valid.eq(row_valid)]
@@ -79,20 +80,25 @@ class RowStatistics(wiring.Component):
         )
         write = sums.write_port()
         read = sums.read_port(transparent_for=(write,))
-        forward = Signal(reset_less=True)
+        forward, forward_stored = Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += [
-            read.addr.eq(group.stat_row),
+            read.addr.eq(early.stat_row),
             write.addr.eq(written.stat_row),
             write.en.eq(written_valid),
         ]
-        m.d.sync += forward.eq(row_valid & (row.stat_row == group.stat_row))
+        m.d.sync += [
+            forward.eq(row_valid & (row.stat_row == group.stat_row)),
+            forward_stored.eq(row_valid & (row.stat_row == early.stat_row)),
+        ]
         completed = {}
         for name, (bits, _) in values.items():
             partial = Signal(bits, reset_less=True, name=f"partial_{name}")
             total = Signal(bits, reset_less=True, name=f"row_{name}")
+            stored = Signal(bits, reset_less=True, name=f"stored_{name}")
             before = Signal(bits, name=f"{name}_before")
+            m.d.sync += stored.eq(Mux(forward_stored, total, read.data[name]))
             with m.If(~row.sums_start):
-                m.d.comb += before.eq(Mux(forward, total, read.data[name]))
+                m.d.comb += before.eq(Mux(forward, total, stored))
             with m.If(valids[-1]):
                 m.d.sync += partial.eq(trees[name] + Mux(group.start, 0, partial))
             m.d.sync += total.eq(before + partial)
