@@ -73,8 +73,8 @@ def dask_workers(address: str) -> Workers:
     return Workers(pool, max(2 * sum(client.nthreads().values()), 2))
 
 
-class _Stopped(BaseException):
-    """The worker was told to end."""
+class _Stopped(SystemExit):
+    """The worker was told to end; it does so without a word if it has no task."""
 
 
 def _start_worker() -> None:
