@@ -32,10 +32,12 @@ def test_each_end_is_printed_with_its_cause() -> None:
     console = Console(record=True, width=200)
     record = run_point(points[0], "any", key(points[0]))
     assert record["outcome"] == Outcome.REFUSED
-    with SweepProgress(console, [(key(point), point) for point in points], 1) as shown:
+    size = {"rows": 4, "cols": 4}
+    with SweepProgress(console, [(key(point), point) for point in points], ["s", "t"]) as shown:
         shown.point(record)
-        shown.synthesis({"config": {"rows": 4, "cols": 4}, "target": "ecp5", "result": {"lut": 1234.0}})
-        shown.synthesis({"config": {"rows": 4, "cols": 4}, "target": "ecp5", "result": None, "failure": "too large"})
+        shown.synthesis({"key": "s", "config": size, "target": "ecp5", "result": {"lut": 1234.0}})
+        shown.synthesis({"key": "t", "config": size, "target": "ecp5", "result": None, "failure": "too large"})
+        assert shown.remaining.now() is not None
     text = console.export_text()
     assert "4x4, random:1x5@16/2/24, lanes 8: refused: lanes must divide both rows and cols" in text
     assert "4x4, ecp5: lut 1,234\n" in text

@@ -76,7 +76,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
         err.print(f"{len(keyed) - len(todo)} of {len(keyed)} points are done already")
     interrupted = False
     ended: list[str] = []
-    with SweepProgress(err, todo.items(), len(left)) as progress:
+    with SweepProgress(err, todo.items(), left) as progress:
 
         def finished(record: dict[str, Any]) -> None:
             store.put(record)

@@ -14,6 +14,8 @@ from .space import Point
 #: What a point costs beside its products, as products; simulations do some 40 million a second whatever the array,
 #: as smaller ones take more cycles and simulate faster.
 _OVERHEAD = 80_000_000
+#: What a synthesis costs, likewise: some minutes.
+_SYNTHESIS = 8_000_000_000
 
 
 class Remaining:
@@ -45,18 +47,22 @@ class Remaining:
 
 
 class SweepProgress:
-    """A line on the terminal while points run, and one printed for each that is done."""
+    """A line on the terminal while points run, and one printed for each that is done.
 
-    def __init__(self, console: Console, points: Iterable[tuple[str, Point]], syntheses: int) -> None:
+    ``points`` are those to run, ``syntheses`` the keys of those to make.
+    """
+
+    def __init__(self, console: Console, points: Iterable[tuple[str, Point]], syntheses: Iterable[str]) -> None:
         named = dict(points)
         self._titles = {key: point.title for key, point in named.items()}
         costs = {key: _OVERHEAD + p.workload.encoder.work.macs for key, p in named.items()}
+        costs |= dict.fromkeys(syntheses, _SYNTHESIS)
         self.remaining = Remaining(costs)
         self._bar = Progress(
             SpinnerColumn(), TextColumn("points"), BarColumn(), MofNCompleteColumn(), Elapsed(), _Left(self.remaining),
             console=console, transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task("points", total=len(costs) + syntheses)
+        self._task = self._bar.add_task("points", total=len(costs))
 
     def __enter__(self) -> "SweepProgress":
         self._bar.start()
@@ -79,6 +85,7 @@ class SweepProgress:
 
     def synthesis(self, record: Record) -> None:
         """Count a synthesis and print its result."""
+        self.remaining.finish(record["key"])
         self._bar.advance(self._task)
         size = f"{record['config']['rows']}x{record['config']['cols']}, {record['target']}"
         if record["result"]:
@@ -99,6 +106,6 @@ class _Left(ProgressColumn):
     def render(self, task: Task) -> Text:
         left = self._remaining.now()
         if left is None:
-            return Text("time left: known after the first point")
+            return Text("time left unknown")
         minutes, seconds = divmod(round(left), 60)
         return Text(f"about {minutes // 60}:{minutes % 60:02}:{seconds:02} left")
