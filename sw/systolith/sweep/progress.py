@@ -88,12 +88,19 @@ class SweepProgress:
         self.remaining.finish(record["key"])
         self._bar.advance(self._task)
         size = f"{record['config']['rows']}x{record['config']['cols']}, {record['target']}"
-        if record["result"]:
-            values = ", ".join(f"{k} {v:,.1f}".removesuffix(".0") for k, v in record["result"].items() if v)
         self._bar.console.print(
-            f"{size}: {values if record['result'] else record['failure']}",
+            f"{size}: {_listed(record['result']) if record['result'] else record['failure']}",
             style=None if record["result"] else "red", markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _listed(result: dict[str, float | str | None]) -> str:
+    """What a synthesis found, without what there is none of."""
+    found = {name: value for name, value in result.items() if value}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:,.1f}'.removesuffix('.0')}"
+        for name, value in found.items()
+    )
 
 
 class _Left(ProgressColumn):

