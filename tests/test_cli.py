@@ -104,6 +104,7 @@ def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (["run", *RANDOM, "--backend", "functional", "--vcd", "x.vcd"], "--vcd needs --backend rtl"),
         (["run", *RANDOM, "--backend", "functional", "--trace", "x.json"], "--trace needs --backend rtl"),
         (["run", *RANDOM, "--vcd", "x.vcd", "--fst", "x.fst"], "--vcd and --fst exclude each other"),
+        (["run", *RANDOM, "--backend", "functional", "--explain"], "--explain needs --backend rtl"),
         (["run", *RANDOM, "--trace-from", "5"], "--trace-from and --trace-cycles need --trace, --vcd or --fst"),
         (["run", *RANDOM, "--fst", "/nowhere/x"], "cannot write /nowhere/x: there is no directory /nowhere"),
         (["sim", "nothing"], "unknown bench 'nothing'; the benches are"),

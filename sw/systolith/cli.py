@@ -152,6 +152,7 @@ def run(
     fst: Annotated[Path | None, typer.Option(help="The same in the smaller format FST.")] = None,
     trace_from: Annotated[int | None, typer.Option(min=0, help="First cycle of timeline and waveform.")] = None,
     trace_cycles: Annotated[int | None, typer.Option(min=1, help="Number of their cycles.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="If the RTL is wrong, find where and when first.")] = False,
     program: Annotated[Path | None, typer.Option(help="Run this compiled program instead of compiling.")] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -160,8 +161,8 @@ def run(
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
     files = TraceFiles(trace=trace, vcd=vcd, fst=fst, trace_from=trace_from, trace_cycles=trace_cycles)
-    if files and backend != "rtl":
-        name = "--trace" if trace is not None else "--vcd" if vcd is not None else "--fst"
+    if (files or explain) and backend != "rtl":
+        name = "--trace" if trace is not None else "--vcd" if vcd is not None else "--fst" if files else "--explain"
         raise UsageError(f"{name} needs --backend rtl: the functional device has no signals and no cycles")
     check_writable(json_file)
     loaded = None if program is None else _program(program, hardware)
@@ -171,12 +172,28 @@ def run(
     simulated = backend == "rtl"
     options: dict[str, Any] = {}
     if simulated:
-        options = {"latency": latency, "bandwidth": bandwidth, **files.options(hardware)}
+        options = {"latency": latency, "bandwidth": bandwidth, "peek": explain, **files.options(hardware)}
     for line in files.announce(hardware):
         err.print(escape(line))
     with _progress(len(compiled.operation_of), simulated) as callbacks:
         device: Device = open_device(hardware, backend, **options, **callbacks)
-        outcome = run_encoder(bundle.quantized, x, device, program=compiled)
+        try:
+            outcome = run_encoder(bundle.quantized, x, device, program=compiled)
+        except DeviceFault as fault:
+            if not explain:
+                raise
+            err.print(escape(str(fault)))
+            outcome = None
+    if outcome is None or (explain and not outcome.bit_exact):
+        from systolith.runtime.explain import explain as explain_run
+        from systolith.runtime.rtl import RtlDevice
+
+        again = RtlDevice(hardware, latency=latency, bandwidth=bandwidth, peek=True)
+        with err.status("explaining") as status:
+            explanation = explain_run(compiled, compiled.regions(x), again, status.update)
+        out.print(escape(str(explanation)), soft_wrap=True, highlight=False)
+    if outcome is None:
+        raise typer.Exit(1)
     record = run_record(
         outcome,
         model=bundle.name,

@@ -13,8 +13,10 @@ from systolith.analysis.timeline import ARRAY, DMA, LEVELS, UNITS, array_interva
 from systolith.models.registry import load_model
 from systolith.rtl.config import preset
 from systolith.rtl.isa import Unit, disassemble
+from systolith.runtime import rtl
 from systolith.runtime.device import open_device
 from systolith.runtime.session import Outcome, run_encoder
+from systolith.sim import activity as recorded
 from systolith.sim.activity import Activity
 
 TINY = preset("tiny")
@@ -136,3 +138,18 @@ def test_a_run_without_activity_has_no_timeline() -> None:
     outcome = run_encoder(model.quantized, model.prepare(), open_device(TINY, "functional"))
     with pytest.raises(ValueError, match="a timeline needs the events and the activity of a run on the RTL"):
         timeline(outcome.program, outcome.result)
+
+
+def test_more_changes_than_allowed_end_the_trace_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run()
+    for module in (rtl, recorded):
+        monkeypatch.setattr(module, "MOST_CHANGES", 300)
+    part = run.__wrapped__()
+    assert not activity(part).whole
+    last = activity(part).last
+    assert 0 < last < whole.result.counters["cycles"]
+    trace = timeline(part.program, part.result)
+    assert trace["otherData"]["whole"] == "no: the rest was more than a trace may hold"
+    assert max(e["ts"] for e in trace["traceEvents"] if e["ph"] != "M") <= last
+    cut = [(n, s, min(e, last)) for n, s, e in array_intervals(activity(whole), whole.result.events) if s < last]
+    assert array_intervals(activity(part), part.result.events) == cut

@@ -103,6 +103,7 @@ def test_a_waveform_holds_its_window_alone(wave: Path) -> None:
     assert wave.stat().st_size < 3_000_000
 
 
+@pytest.mark.slow
 def test_fst(tmp_path: Path) -> None:
     files = TraceFiles(fst=tmp_path / "run.fst", trace_from=100, trace_cycles=20)
     model = load_model("random", tokens=5, hidden=16, heads=2, ffn=24, layers=1)

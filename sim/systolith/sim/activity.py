@@ -79,7 +79,7 @@ def read_activity(path: Path, window_from: int | None, window_cycles: int | None
     ended = int(cycles[stopped]) if whole and stopped < len(changes) else int(cycles[-1])
     first = -origin if window_from is None else min(window_from, ended)
     last = ended if window_cycles is None else min(ended, max(first, 0) + window_cycles)
-    ends = np.append(cycles[1:], max(int(cycles[-1]), ended))
+    ends = np.append(cycles[1:], max(int(cycles[-1]) + 1, ended))
     keep = ends > cycles
     return Activity(
         start=cycles[keep],

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: Environment variables that hold the path of the job, and of the accelerator's configuration (TOML).
 JOB_VARIABLE = "SYSTOLITH_JOB"
@@ -25,6 +26,11 @@ class Job:
         Give up after this many cycles.
     status, result : str
         Paths of the file shared with the memory (``dram.Shared``) and of the result to write.
+    chip : str
+        Path to which the memories on the chip are copied at the end (a ``chip_state`` record), or nothing. Then, as
+        for ``watch``, the simulator must have been built with ``peek``.
+    watch : dict or None
+        A ``watch.Watch``, whose samples go to file ``watched.npz``.
     """
 
     program_base: int
@@ -34,6 +40,8 @@ class Job:
     max_cycles: int | None
     status: str
     result: str
+    chip: str = ""
+    watch: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))

@@ -14,6 +14,7 @@ from systolith.rtl.isa import Unit
 
 if TYPE_CHECKING:
     from systolith.sim.activity import Activity
+    from systolith.sim.watch import Watched
 
 #: Names that :func:`open_device` knows.
 BACKENDS = ("functional", "rtl")
@@ -38,6 +39,10 @@ class RunResult:
         Whether hardware was simulated, so that ``cycles`` and the other counters mean something.
     activity : Activity or None
         What array, queues and bus did in every cycle, if it was to be recorded.
+    state : record of ``chip_state`` or None
+        The memories on the chip after the run, if they were to be looked at.
+    watched : Watched or None
+        What was in the elements of memory that were to be watched.
     """
 
     counters: dict[str, int]
@@ -46,6 +51,8 @@ class RunResult:
     wall_seconds: float
     simulated: bool
     activity: "Activity | None" = None
+    state: npt.NDArray[np.void] | None = None
+    watched: "Watched | None" = None
 
 
 class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)

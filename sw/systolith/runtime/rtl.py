@@ -2,11 +2,13 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from systolith.rtl.chip_state import chip_state
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Regions
 from systolith.rtl.isa import INSTRUCTION_BYTES
@@ -14,9 +16,10 @@ from systolith.sim.activity import MOST_CHANGES, read_activity
 from systolith.sim.bare import run_bare
 from systolith.sim.build import Simulator, build
 from systolith.sim.dram import DramSettings, Shared, read_events
-from systolith.sim.job import JOB_VARIABLE, Job, Outcome
+from systolith.sim.job import CONFIG_VARIABLE, JOB_VARIABLE, Job, Outcome
 from systolith.sim.launch import Simulation, launch
 from systolith.sim.toolchain import SimulationError
+from systolith.sim.watch import Watch, read_watched
 
 from .device import Device, DeviceFault, RunResult
 
@@ -46,6 +49,11 @@ class RtlDevice(Device):
         First cycle of the program and number of cycles that waveform and activity hold; all if None.
     wave_cycles : int or None, cycles
         The same for the waveform alone, instead of ``trace_cycles``.
+    peek : bool
+        Build a simulator whose memories can be looked at: each run then leaves ``state``, and ``watch`` is possible.
+    watch : Watch or None
+        Elements of memory to look at in every cycle of a part of each run. May be changed between runs; its bytes of
+        DRAM are counted in the regions, one after the other.
     watchdog : int, cycles
         Cycles without a retired instruction that count as a fault; 0 is never. It must exceed the cycles of
         the longest instruction.
@@ -77,6 +85,8 @@ class RtlDevice(Device):
         trace_from: int | None = None,
         trace_cycles: int | None = None,
         wave_cycles: int | None = None,
+        peek: bool = False,
+        watch: Watch | None = None,
         watchdog: int = 1 << 24,
         max_cycles: int | None = None,
         cache: str | Path | None = None,
@@ -94,6 +104,8 @@ class RtlDevice(Device):
         self.activity = activity
         self.trace_from, self.trace_cycles = trace_from, trace_cycles
         self.wave_cycles = trace_cycles if wave_cycles is None else wave_cycles
+        self.peek = peek
+        self.watch = watch
         self.watchdog = watchdog
         self.max_cycles = max_cycles
         self.cache = Path(cache) if cache is not None else None
@@ -122,7 +134,7 @@ class RtlDevice(Device):
             raise ValueError(f"program of {len(program)} bytes is no multiple of {INSTRUCTION_BYTES}")
         if len(regions) > Regions.COUNT:
             raise ValueError(f"{len(regions)} regions; the accelerator has {Regions.COUNT}")
-        simulator = build(self.config, tracing=self.tracing, cache=self.cache, report=self.report)
+        simulator = build(self.config, tracing=self.tracing, peek=self.peek, cache=self.cache, report=self.report)
         parts = [np.asarray(part, np.uint8) for part in (*regions, program)]
         offsets, total = _lay_out([len(part) for part in parts])
         with tempfile.TemporaryDirectory(prefix="systolith-") as name:
@@ -139,6 +151,8 @@ class RtlDevice(Device):
                 max_cycles=self.max_cycles,
                 status=str(directory / "status"),
                 result=str(directory / "result.json"),
+                chip=str(directory / "chip") if self.peek else "",
+                watch=None if self.watch is None else _placed(self.watch, offsets, parts).to_dict(),
             )
             shared.grant(
                 [(base, base + size) for base, size in job.regions],
@@ -155,18 +169,21 @@ class RtlDevice(Device):
             if self.trace:
                 events = read_events(directory / "events")
                 events["cycle"] -= np.uint64(outcome.start)
+            state = np.fromfile(job.chip, chip_state(self.config))[0] if self.peek else None
+            watched = None if self.watch is None else read_watched(directory / "watched.npz", outcome.start)
             activity = None
             if self.activity:
                 activity = read_activity(directory / "activity", self.trace_from, self.trace_cycles)
         return RunResult(
             counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True,
-            activity=activity,
+            activity=activity, state=state, watched=watched,
         )  # fmt: skip
 
     def _simulate(self, simulator: Simulator, job: Job, directory: Path, shared: Shared) -> Outcome:
         """Run ``job`` under cocotb."""
         job.save(directory / "job.json")
-        env = {JOB_VARIABLE: str(directory / "job.json")}
+        (directory / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
+        env = {JOB_VARIABLE: str(directory / "job.json"), CONFIG_VARIABLE: str(directory / "config.toml")}
         with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
             self._follow(simulation, shared)
         return self._outcome(directory, simulation, shared)
@@ -176,6 +193,8 @@ class RtlDevice(Device):
         args = ["+dram_file=dram", "+dram_status=status", f"+dram_base={self.dram_base:x}", *self.memory.plusargs()]
         if self.trace:
             args.append("+dram_events=events")
+        if self.peek:
+            args.append("+memories=memories")
         if self.activity:
             args += ["+dram_activity=activity", f"+dram_changes={MOST_CHANGES}"]
         if self.waves is not None:
@@ -221,3 +240,12 @@ def _lay_out(sizes: Sequence[int]) -> tuple[list[int], int]:
         offsets.append(total)
         total += max(_PAGE, -(-size // _PAGE) * _PAGE)
     return offsets, total
+
+
+def _placed(watch: Watch, offsets: Sequence[int], parts: Sequence[npt.NDArray[np.uint8]]) -> Watch:
+    """``watch`` with bytes of the simulated memory instead of bytes of the regions."""
+    ends = np.cumsum([len(part) for part in parts])
+    places = np.array(watch.dram, np.int64)
+    part = np.searchsorted(ends, places, "right")
+    begins = np.concatenate(([0], ends))[part]
+    return replace(watch, dram=(np.array(offsets)[part] + places - begins).tolist())

@@ -2,20 +2,26 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import cocotb
-from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
+import numpy as np
+from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeout
 
 from systolith.sim.axi_lite import Registers
-from systolith.sim.benches.common import reset
+from systolith.sim.benches.common import configuration, reset
 from systolith.sim.dram import Shared
 from systolith.sim.job import JOB_VARIABLE, Job, Outcome
+from systolith.sim.memories import ChipMemories
+from systolith.sim.watch import Watch, save_watched
 
 #: Cycles between looks at the number of retired instructions when there is no watchdog to say how long is long.
 _SLICE = 1 << 24
 #: Cycles that the accelerator's own watchdog may take to drain the bus and interrupt.
 _GRACE = 1 << 16
+#: Cycles of a watch before and after those asked for: the bench does not know the program's first cycle exactly.
+_MARGIN = 16
 _DONE, _FAULT = 2, 4
 
 
@@ -35,6 +41,7 @@ async def run_program(dut: Any) -> None:
     outcome = Outcome()
     begin = time.perf_counter()
     await csr.write("CONTROL", 1)
+    watching = cocotb.start_soon(_watch(dut, job)) if job.watch is not None else None
     outcome.hang = await _interrupt(dut, job)
     outcome.seconds = time.perf_counter() - begin
     if not outcome.hang:
@@ -47,7 +54,30 @@ async def run_program(dut: Any) -> None:
             outcome.fault_waiting = await csr.read("FAULT_WAITING")
         outcome.counters = await csr.counters()
         outcome.start = end - outcome.counters["cycles"]
+    if watching is not None:
+        await watching
+    if job.chip:
+        ChipMemories(configuration(), Path("memories")).read().tofile(job.chip)
     outcome.save(job.result)
+
+
+async def _watch(dut: Any, job: Job) -> None:
+    """Sample the elements that the job names, from a little before its first cycle to a little after its last."""
+    watch = Watch(**(job.watch or {}))
+    memories, dram = ChipMemories(configuration(), Path("memories")), np.memmap("dram", np.uint8, "r")
+    shared = Shared(job.status)
+    cycles: list[int] = []
+    samples: dict[str, list[Any]] = {name: [] for name in (*watch.chip, "dram")}
+    if watch.first > _MARGIN:
+        await ClockCycles(dut.clk, watch.first - _MARGIN)
+    for _ in range(min(watch.first, _MARGIN) + watch.last - watch.first + 2 * _MARGIN):
+        await RisingEdge(dut.clk)
+        cycles.append(shared.cycles)
+        state = memories.read()
+        for name, places in watch.chip.items():
+            samples[name].append(state[name].ravel()[places].astype(np.int64))
+        samples["dram"].append(dram[watch.dram].astype(np.int64))
+    save_watched(Path("watched.npz"), cycles, samples)
 
 
 async def _interrupt(dut: Any, job: Job) -> str:
