@@ -14,7 +14,7 @@ from systolith.sim.testbench import TOP
 #: Bytes that a waveform takes at the most if nobody chose its cycles.
 LIMIT = 1 << 30
 #: Bytes of a busy cycle: of any configuration, and for each PE. Measured, docs/trace.md.
-_CYCLE_BYTES = {"vcd": (8_000, 170), "fst": (560, 12)}
+_CYCLE_BYTES = {"vcd": (8_000, 170), "fst": (560, 40)}
 
 _CORE = f"{TOP}.dut.core"
 #: GTKWave's flags of a line: binary, hexadecimal, decimal; a group's first and last line.
