@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,8 @@ from systolith.runtime.session import run_encoder
 from systolith.sim.toolchain import SimulationError
 from systolith.sweep.commands import report, sweep
 from systolith.sweep.workload import SweepError
+from systolith.verification.commands import verify
+from systolith.verification.evidence import CampaignError
 
 app = typer.Typer(
     name="systolith",
@@ -48,7 +49,7 @@ class UsageError(ValueError):
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
     ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, TraceError,
-    SweepError, OSError,
+    SweepError, CampaignError, OSError,
 )  # fmt: skip
 
 Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
@@ -458,49 +459,6 @@ def bench(
 
 
 @app.command()
-def verify(
-    campaigns: Annotated[list[str] | None, typer.Argument(help="Campaigns to run; all if none is named.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
-    seconds: Annotated[float | None, typer.Option(min=1, help="Time for a campaign that can use more.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Only the share that runs in every test run.")] = False,
-    json_file: JsonFile = None,
-) -> None:
-    """Gather the evidence: run campaigns and print what each promise rests on."""
-    from systolith.verification.evidence import CAMPAIGNS, Evidence, Options, run_campaign
-
-    unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
-    if unknown:
-        raise UsageError(f"unknown campaign {unknown[0]!r}; the campaigns are {', '.join(CAMPAIGNS)}")
-    check_writable(json_file)
-    options = Options(seed=seed, seconds=seconds, quick=quick)
-    evidence: list[Evidence] = []
-    with err.status("starting") as status:
-        for name in campaigns or CAMPAIGNS:
-            try:
-                rows = run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
-            except ModuleNotFoundError as error:
-                raise UsageError(f"campaign {name}: {error}") from error
-            for row in rows:
-                err.print(f"{name}: {'pass' if row.passed else 'FAIL'}: {row.promise}", highlight=False)
-            evidence += rows
-    table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
-    for column in ("promise", "evidence", "figure", "result"):
-        table.add_column(column)
-    for row in evidence:
-        table.add_row(
-            row.promise,
-            f"systolith verify {row.campaign}",
-            row.figure,
-            "[green]pass[/]" if row.passed else "[red]FAIL[/]",
-        )
-    out.print(table)
-    if json_file is not None:
-        write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
-    if not evidence or not all(row.passed for row in evidence):
-        raise typer.Exit(1)
-
-
-@app.command()
 def docs(
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the pages.")] = Path("docs"),
     check: Annotated[bool, typer.Option("--check", help="Only say whether the pages are up to date.")] = False,
@@ -517,6 +475,7 @@ def docs(
 
 
 app.command()(sweep)
+app.command()(verify)
 app.command()(report)
 
 

@@ -21,6 +21,10 @@ CAMPAIGNS: dict[str, str] = {
 }
 
 
+class CampaignError(ValueError):
+    """No such campaign, or it needs what is not installed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What every campaign understands.

@@ -1,0 +1,57 @@
+"""The command ``systolith verify``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from systolith.files import check_writable, write_whole
+
+from .evidence import CAMPAIGNS, CampaignError, Evidence, Options, run_campaign
+
+out = Console()
+err = Console(stderr=True)
+
+
+def verify(
+    campaigns: Annotated[list[str] | None, typer.Argument(help="Campaigns to run; all if none is named.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Time for a campaign that can use more.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the share that runs in every test run.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+) -> None:
+    """Gather the evidence: run campaigns and print what each promise rests on."""
+    unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
+    if unknown:
+        raise CampaignError(f"unknown campaign {unknown[0]!r}; the campaigns are {', '.join(CAMPAIGNS)}")
+    check_writable(json_file)
+    options = Options(seed=seed, seconds=seconds, quick=quick)
+    evidence: list[Evidence] = []
+    with err.status("starting") as status:
+        for name in campaigns or CAMPAIGNS:
+            try:
+                rows = run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+            except ModuleNotFoundError as error:
+                raise CampaignError(f"campaign {name}: {error}") from error
+            for row in rows:
+                err.print(f"{name}: {'pass' if row.passed else 'FAIL'}: {row.promise}", highlight=False)
+            evidence += rows
+    table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
+    for column in ("promise", "evidence", "figure", "result"):
+        table.add_column(column)
+    for row in evidence:
+        table.add_row(
+            row.promise,
+            f"systolith verify {row.campaign}",
+            row.figure,
+            "[green]pass[/]" if row.passed else "[red]FAIL[/]",
+        )
+    out.print(table)
+    if json_file is not None:
+        write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
+    if not evidence or not all(row.passed for row in evidence):
+        raise typer.Exit(1)
