@@ -46,6 +46,7 @@ def report(mhz=97.5):
         ("accelerator.core.x.total_LUT4_D_1_Z_PFUMX_C0", "core.x.total"),
         ("accelerator.core.matrix.array.pe_0_3.active_TRELLIS_FF_Q", "core.matrix.array.pe_0_3.active"),
         ("accelerator.core.scratchpad.banks.bank0.memory.0.0_DP16KD", "core.scratchpad.banks.bank0.memory.0.0"),
+        ("accelerator.core.fetch.room[8]", "core.fetch.room"),
         ("serial_in", "serial_in"),
     ],
 )

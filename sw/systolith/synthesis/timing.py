@@ -12,6 +12,8 @@ _DERIVED = re.compile(
     r"_(?:TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|PDPW16KD|TRELLIS_DPR16X4|TRELLIS_COMB|TRELLIS_RAMW"
     r"|Q_DI|COUT|S0|S1)(?:_|\$|$).*"
 )
+#: The place of a bit in its signal.
+_BITS = re.compile(r"(?:\[\d+\])+$")
 #: The instance of the accelerator in :mod:`.pins`.
 _INSTANCE = "accelerator."
 
@@ -45,7 +47,7 @@ class Placement:
 def signal_of(name: str) -> str:
     """The design's own signal behind a cell or net: ``accelerator.core.x.total_LUT4_D_1`` is ``core.x.total``."""
     name = name.removeprefix("$nextpnr_").removeprefix(_INSTANCE)
-    return _DERIVED.sub("", name)
+    return _BITS.sub("", _DERIVED.sub("", name))
 
 
 def read_report(report: Mapping[str, Any], seed: int) -> Placement:
@@ -86,7 +88,7 @@ def _path(steps: list[dict[str, Any]]) -> Path:
     return Path(
         start=start,
         end=end,
-        through=tuple(name for name in signals if name.split("[")[0] not in (start, end)),
+        through=tuple(name for name in dict.fromkeys(signals) if name not in (start, end)),
         levels=sum(step["type"] == "logic" for step in steps),
         logic=round(delays["logic"], 2),
         routing=round(delays["routing"], 2),
