@@ -27,11 +27,11 @@ def systolith(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def process(*arguments: str) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """The command in a process of its own, with Ctrl-C as at a prompt (shells take it from what runs behind)."""
     code = "from systolith.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_what_finished_before_a_crash_is_not_run_again(
 ) -> None:
     # The second workload would take minutes; the sweep ends while it runs.
     arguments = ["sweep", "--preset", "tiny", "--jobs", "1", "-o", str(tmp_path)]
-    running = process(*arguments, "--workload", f"{SMALL.format(5)},bert-base:2x512")
+    running = process(*arguments, "--workload", f"{SMALL.format(5)},random:6x128@192/6/768")
     deadline = time.monotonic() + 240
     while not written(tmp_path):
         assert running.poll() is None, running.communicate()[1]

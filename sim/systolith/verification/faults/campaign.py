@@ -1,9 +1,9 @@
 """Campaign: faults of every kind, at random times, in random programs; each reported, quiet, and got over."""
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
+from itertools import cycle
 
 from systolith.rtl.config import Config, preset
 from systolith.sim.build import build
@@ -43,15 +43,20 @@ def shares(options: Options) -> list[tuple[Config, int]]:
 
 
 def inject(config: Config, number: int, seed: int, tally: Tally, report: Report) -> None:
-    """Make and judge injections into ``config``'s RTL until ``number`` of them took effect; kinds in turn."""
+    """Make and judge injections into ``config``'s RTL until ``number`` of them took effect.
+
+    Kinds come in turn; one that came too late to take effect is tried again before the next.
+    """
     simulator = build(config, report=report)
     pool = subjects(config, seed)
     source = random.Random(f"{seed} {config.rows} {config.cols}")
     turns = cycle(KINDS)
+    again: deque[str] = deque()
     done = 0
     while done < number:
         cases = []
-        for kind in islice(turns, min(_BATCH, number - done)):
+        for _ in range(min(_BATCH, number - done)):
+            kind = again.popleft() if again else next(turns)
             index = source.randrange(len(pool))
             injection, expected = KINDS[kind](Maker(config, pool[index], index, len(pool), source))
             cases.append((replace(injection, kind=kind), expected))
@@ -64,6 +69,7 @@ def inject(config: Config, number: int, seed: int, tally: Tally, report: Report)
                 tally.failures.append(_sentence(config, pool[injection.subject].name, injection, wrong))
             elif not took_effect(expected, seen):
                 tally.too_late += 1
+                again.append(injection.kind)
                 continue
             tally.kinds[injection.kind] += 1
             done += 1

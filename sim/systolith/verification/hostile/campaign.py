@@ -39,12 +39,13 @@ _COMMAND: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Runs the command line and says, on the last line, how much memory it took.
 _RUN = """
-import resource, sys
+import sys
 from systolith.cli import main
+from systolith.verification.hostile.memory import peak_mib
 try:
     main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    print(peak_mib(), file=sys.stderr)
 """
 
 
@@ -138,7 +139,7 @@ def _command(arguments: list[str], directory: Path) -> tuple[str, float]:
     except subprocess.TimeoutExpired:
         return f"no end after {COMMAND_SECONDS} seconds", 0.0
     *lines, memory = done.stderr.strip().splitlines()
-    peak = int(memory) / 1024
+    peak = float(memory)
     said = [line for line in lines if line.strip()]
     if done.returncode != 2:
         return f"exit status {done.returncode}: {done.stderr[-300:]!r}", peak

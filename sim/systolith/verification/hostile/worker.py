@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from systolith.verification.hostile.files import ALLOWED, SUBJECTS, Subject
+from systolith.verification.hostile.memory import peak_mib
 from systolith.verification.hostile.mutations import mutate
 
 #: Address space of the process, bytes; seconds and characters that a refusal may take.
@@ -90,9 +91,9 @@ def work(subject: Subject, directory: Path, seed: int, count: int) -> dict[str, 
             failures.append(f"{subject.name}, {name} in its place: {wrong or 'accepted'}")
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         path.write_bytes(original)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "read": count + len(PLACES), "accepted": accepted, "failures": failures, "slowest": slowest, "peak_mib": peak,
+        "read": count + len(PLACES), "accepted": accepted, "failures": failures, "slowest": slowest,
+        "peak_mib": peak_mib(),
     }  # fmt: skip
 
 
