@@ -2,9 +2,9 @@
 
 from enum import IntEnum
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out, Signature
+from amaranth.lib.wiring import Flow, In, Out, Signature
 
 from .config import Config
 from .isa import INSTRUCTION_BITS, Unit
@@ -40,6 +40,13 @@ WAITING_BITS = len(Unit) ** 2
 def address_width(rows: int) -> int:
     """Bits of a row address of a memory of ``rows`` rows."""
     return max(1, (rows - 1).bit_length())
+
+
+def members(signature: Signature) -> list[tuple[str, int, bool]]:
+    """Name, width in bits and whether the initiator drives it, of each member of a flat signature."""
+    return [
+        (name, Shape.cast(member.shape).width, member.flow is Flow.Out) for name, member in signature.members.items()
+    ]
 
 
 class UnitControl(Signature):

@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from amaranth.hdl import Shape
-from amaranth.lib.wiring import Flow, Signature
-
 from systolith.rtl.config import Config
 from systolith.rtl.core import CAUSE_BITS
 from systolith.rtl.csr_map import ADDRESS_BITS
-from systolith.rtl.interfaces import INDEX_BITS, Axi, AxiLite
+from systolith.rtl.interfaces import INDEX_BITS, Axi, AxiLite, members
 from systolith.rtl.isa import Unit
 
 #: Name of the top module.
@@ -30,19 +27,12 @@ class MemoryPort(Enum):
     PORTS = "ports"
 
 
-def _members(signature: Signature) -> list[tuple[str, int, bool]]:
-    """Name, width in bits and whether the initiator drives it, of each member of a flat signature."""
-    return [
-        (name, Shape.cast(member.shape).width, member.flow is Flow.Out) for name, member in signature.members.items()
-    ]
-
-
 def _top_ports(config: Config, memory: MemoryPort) -> list[tuple[str, int, bool]]:
     """Name, width and direction (True: output) of the top's ports."""
     ports = [("clk", 1, False), ("rst", 1, False), ("irq", 1, True)]
-    ports += [(f"s_axi_{name}", width, not driven) for name, width, driven in _members(AxiLite(ADDRESS_BITS))]
+    ports += [(f"s_axi_{name}", width, not driven) for name, width, driven in members(AxiLite(ADDRESS_BITS))]
     if memory is MemoryPort.PORTS:
-        ports += [(f"m_axi_{name}", width, driven) for name, width, driven in _members(Axi(config))]
+        ports += [(f"m_axi_{name}", width, driven) for name, width, driven in members(Axi(config))]
     return ports
 
 
@@ -61,7 +51,7 @@ def control_file(config: Config, memory: MemoryPort, *, peek: bool = False) -> s
 
 def testbench(config: Config, memory: MemoryPort) -> str:
     """Source of the top module: ``clk``, ``rst``, ``irq``, ``s_axi_*``, and with ``PORTS`` also ``m_axi_*``."""
-    lite, axi = _members(AxiLite(ADDRESS_BITS)), _members(Axi(config))
+    lite, axi = members(AxiLite(ADDRESS_BITS)), members(Axi(config))
     trace = {"trace_issue": len(Unit), "trace_retire": len(Unit)}
     trace |= {f"{name}_index": width * INDEX_BITS for name, width in trace.items()}
     trace |= {"trace_queue": len(Unit), "trace_array": CAUSE_BITS, "trace_run": 1}

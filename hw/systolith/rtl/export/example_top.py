@@ -1,11 +1,8 @@
 """An example top: the accelerator behind the port names and the reset that AXI interconnects expect."""
 
-from amaranth.hdl import Shape
-from amaranth.lib.wiring import Flow, Signature
-
 from systolith.rtl.config import Config
 from systolith.rtl.csr_map import ADDRESS_BITS
-from systolith.rtl.interfaces import Axi, AxiLite
+from systolith.rtl.interfaces import Axi, AxiLite, members
 from systolith.rtl.verilog import TOP
 
 #: Name of the module, and of its file.
@@ -26,8 +23,8 @@ def example_top(config: Config) -> str:
     Beside the accelerator's own signals the master has lock (normal), cache (normal, non-cacheable, bufferable),
     prot (unprivileged, secure, data) and qos (none); the slave ignores prot.
     """
-    slave = [(f"s_axi_{n}", width, not driven, f"s_axi__{n}") for n, width, driven in _members(AxiLite(ADDRESS_BITS))]
-    master = [(f"m_axi_{n}", width, driven, f"m_axi__{n}") for n, width, driven in _members(Axi(config))]
+    slave = [(f"s_axi_{n}", width, not driven, f"s_axi__{n}") for n, width, driven in members(AxiLite(ADDRESS_BITS))]
+    master = [(f"m_axi_{n}", width, driven, f"m_axi__{n}") for n, width, driven in members(Axi(config))]
     ports = [("aclk", 1, False), ("aresetn", 1, False), ("irq", 1, True)]
     ports += [(name, width, output) for name, width, output, _ in slave + master]
     ports += [(f"s_axi_{name}", 3, False) for name in ("awprot", "arprot")]
@@ -51,13 +48,6 @@ def example_top(config: Config) -> str:
         "  wire unused = &{1'b0, s_axi_awprot, s_axi_arprot};\n"
         f"  {TOP} accelerator (\n{connections}\n  );\nendmodule\n"
     )
-
-
-def _members(signature: Signature) -> list[tuple[str, int, bool]]:
-    """Name, bits and whether the initiator drives it, of each member of a flat signature."""
-    return [
-        (name, Shape.cast(member.shape).width, member.flow is Flow.Out) for name, member in signature.members.items()
-    ]
 
 
 def _range(bits: int) -> str:
