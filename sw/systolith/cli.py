@@ -26,6 +26,8 @@ from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
 from systolith.sim.toolchain import SimulationError
+from systolith.survey.commands import survey
+from systolith.survey.figure import SurveyError
 from systolith.sweep.commands import report, sweep
 from systolith.sweep.workload import SweepError
 from systolith.verification.commands import verify
@@ -49,7 +51,7 @@ class UsageError(ValueError):
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
     ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, TraceError,
-    SweepError, CampaignError, OSError,
+    SweepError, CampaignError, SurveyError, OSError,
 )  # fmt: skip
 
 Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
@@ -477,6 +479,7 @@ def docs(
 app.command()(sweep)
 app.command()(verify)
 app.command()(report)
+app.command()(survey)
 
 
 def main() -> None:
