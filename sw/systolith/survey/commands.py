@@ -30,8 +30,8 @@ def survey(
             raise SurveyError(f"unknown figure {name!r}; the figures are {', '.join(FIGURES)}")
     options = Options(quick=quick, cache=cache_directory() / "survey")
     for name in names:
-        with err.status(f"{name}") as status:
-            found = run_figure(name, options, lambda text, name=name: status.update(f"{name}: {text}"))
+        with err.status(name) as status:
+            found = run_figure(name, options, status.update)
         out.print(f"[bold]{name}[/]: {FIGURES[name][1]}", soft_wrap=True)
         for table in found.tables:
             out.print(_printed(table))
