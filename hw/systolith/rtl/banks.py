@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import Layout
 from amaranth.lib.memory import Memory
@@ -78,20 +78,23 @@ class BankedMemory(wiring.Component):
         self._arbitrate(m, [(port.request, port.request.payload.address[:bank_bits]) for port in self.write])
 
         for bank, (reader, writer) in enumerate(zip(reads, writes, strict=True)):
-            # The last assignment wins, so the port of highest priority comes last.
+            # The last assignment wins, so the port of highest priority comes last. The first one's address and row
+            # stand there even if it asks for nothing: they are wide, and need one choice less.
             m.d.comb += reader.en.eq(0)
-            for port in reversed(list(self.read)):
+            for rank, port in enumerate(reversed(list(self.read))):
                 address = port.request.payload
-                with m.If(port.request.valid & (address[:bank_bits] == bank)):
-                    m.d.comb += [reader.en.eq(1), reader.addr.eq(address[bank_bits:])]
-            for port in reversed(list(self.write)):
+                asked = port.request.valid & (address[:bank_bits] == bank)
+                with m.If(asked):
+                    m.d.comb += reader.en.eq(1)
+                with m.If(asked if rank else Const(1)):
+                    m.d.comb += reader.addr.eq(address[bank_bits:])
+            for rank, port in enumerate(reversed(list(self.write))):
                 row = port.request.payload
-                with m.If(port.request.valid & (row.address[:bank_bits] == bank)):
-                    m.d.comb += [
-                        writer.en.eq(row.mask),
-                        writer.addr.eq(row.address[bank_bits:]),
-                        writer.data.eq(row.data),
-                    ]
+                asked = port.request.valid & (row.address[:bank_bits] == bank)
+                with m.If(asked):
+                    m.d.comb += writer.en.eq(row.mask)
+                with m.If(asked if rank else Const(1)):
+                    m.d.comb += [writer.addr.eq(row.address[bank_bits:]), writer.data.eq(row.data)]
 
         for index, port in enumerate(self.read):
             taken = Signal(name=f"taken{index}")
