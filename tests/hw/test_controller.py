@@ -25,10 +25,12 @@ async def launch(ctx, dut, length=3, watchdog=0):
     ctx.set(dut.watchdog, watchdog)
     ctx.set(dut.idle, 1)
     ctx.set(dut.start, 1)
-    assert ctx.get(dut.core_reset)
     await ctx.tick()
     ctx.set(dut.start, 0)
     assert ctx.get(dut.busy)
+    assert ctx.get(dut.core_reset)
+    await ctx.tick()
+    assert not ctx.get(dut.core_reset)
     assert ctx.get(dut.clear)
     assert ctx.get(dut.launch) == (length != 0)
     await ctx.tick()
@@ -38,9 +40,9 @@ async def stopped(ctx, dut, limit=40):
     """Cycles until the controller is no longer busy; whether it reset the core on the way."""
     reset = False
     for _ in range(limit):
+        reset |= bool(ctx.get(dut.core_reset))
         if not ctx.get(dut.busy):
             return reset
-        reset |= bool(ctx.get(dut.core_reset))
         await ctx.tick()
     raise AssertionError(f"still busy after {limit} cycles")
 

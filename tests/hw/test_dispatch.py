@@ -198,7 +198,7 @@ def test_oldest_pending_is_the_smallest_index_of_all_units():
         ctx.set(dut.units[Unit.STORE].retired, 1)
         await ctx.tick()
         ctx.set(dut.units[Unit.STORE].retired, 0)
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(3)
         assert ctx.get(dut.oldest_pending) == 1
         for unit in (Unit.LOAD, Unit.MATRIX):
             ctx.set(dut.units[unit].instruction.ready, 1)
@@ -210,7 +210,7 @@ def test_oldest_pending_is_the_smallest_index_of_all_units():
         ctx.set(dut.units[Unit.LOAD].retired, 0)
         await ctx.tick()
         ctx.set(dut.units[Unit.MATRIX].retired, 0)
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(3)
         assert not ctx.get(dut.pending)
         assert ctx.get(dut.oldest_pending) == 4
 

@@ -140,25 +140,24 @@ class Accumulator(wiring.Component):
 
     def _track(self, m: Module, entering: _Maximum, sums: Value, mask: Value) -> None:
         """The tree of comparisons, one level a cycle, and the update of the stored maximum behind it."""
-        level = []
-        for column in range(self.config.cols):
-            entrant = Signal(signed(32), name=f"entrant{column}")
-            m.d.comb += entrant.eq(Mux(mask[column], sums[column], Const(LOWEST, signed(32))))
-            level.append(entrant)
+        # Columns are compared while it is found out which of them count.
+        level = [(sums[column], mask[column]) for column in range(self.config.cols)]
         here = before = entering
         while len(level) > 1:
-            pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-            level = [Signal(signed(32), name="larger", reset_less=True) for _ in pairs]
+            pairs = [(*level[i], *level[min(i + 1, len(level) - 1)]) for i in range(0, len(level), 2)]
+            larger = [Signal(signed(32), name="larger", reset_less=True) for _ in pairs]
+            level = [(value, Const(1)) for value in larger]
             with m.If(here.active):
-                for larger, pair in zip(level, pairs, strict=True):
-                    m.d.sync += larger.eq(Mux(pair[0] > pair[-1], pair[0], pair[-1]))
+                for value, (left, left_counts, right, right_counts) in zip(larger, pairs, strict=True):
+                    chosen = Mux(left_counts & (~right_counts | (left > right)), left, right)
+                    m.d.sync += value.eq(Mux(left_counts | right_counts, chosen, Const(LOWEST, signed(32))))
             before = here
             here = _Maximum(
                 _delay(m, before.active, 1, control=True),
                 _delay(m, before.address, 1),
                 _delay(m, before.first, 1),
             )
-        (winner,) = level
+        ((winner, _),) = level
         # The memory is slow to answer: its row is registered before it is compared.
         winner = _delay(m, winner, 1)
         here = _Maximum(_delay(m, here.active, 1, control=True), _delay(m, here.address, 1), _delay(m, here.first, 1))

@@ -11,13 +11,13 @@ from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, Fault
 #: One fault report: a ``Fault`` code (0 is none) and the index of the instruction.
 FAULT_REPORT = data.StructLayout({"code": FAULT_BITS, "index": INDEX_BITS})
 #: Cycles from ``halt`` until ``idle`` is believed: time for the units to see the one and lower the other.
-_SETTLE = 4
+_SETTLE = 5
 
 
 class Controller(wiring.Component):
     """Runs one program at a time and stops it cleanly.
 
-    - ``start`` clears the results of the last program, resets the core for one cycle and launches the fetch.
+    - ``start`` clears the results of the last program, resets the core and then launches the fetch.
       A program of length 0 is done at once. While busy, ``start`` is ignored.
     - The program is done when ``finished``.
     - The first fault (of several in one cycle, the first in ``faults``; the watchdog last) is kept and ``halt``
@@ -44,7 +44,7 @@ class Controller(wiring.Component):
     idle : nothing is outstanding on a bus.
     oldest : index of the oldest unretired instruction, for the watchdog's report.
     waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
-    core_reset : the core returns to its initial state.
+    core_reset : the core returns to its initial state. A register: it drives all of the core.
     clear : a program starts, perhaps of length 0: counters return to 0.
     launch : the fetch starts.
     halt : no new burst, no new instruction.
@@ -101,6 +101,8 @@ class Controller(wiring.Component):
         settling = Signal(range(_SETTLE + 1))
         # The bus did not become quiet: the core must stay halted and alive.
         stuck = Signal()
+        restart = Signal()
+        m.d.sync += self.core_reset.eq(restart)
         m.d.comb += expired.eq((self.watchdog != 0) & (quiet >= self.watchdog))
         m.d.sync += quiet.eq(quiet + 1)
 
@@ -111,10 +113,13 @@ class Controller(wiring.Component):
                     m.d.sync += [self.done.eq(0), self.fault.eq(0), self.fault_code.eq(0), self.fault_index.eq(0)]
                     m.d.sync += self.fault_waiting.eq(0)
                 with m.If(self.start):
-                    m.next = "LAUNCH"
+                    m.d.comb += restart.eq(1)
+                    m.next = "PREPARE"
                 with m.Elif(self.reset):
                     m.next = "RESET"
-                m.d.comb += self.core_reset.eq(self.start)
+            with m.State("PREPARE"):
+                m.d.comb += self.halt.eq(stuck)
+                m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.comb += self.clear.eq(1)
                 m.d.sync += [quiet.eq(0), stuck.eq(0)]
@@ -147,7 +152,7 @@ class Controller(wiring.Component):
                     m.d.sync += stuck.eq(1)
                     self._report(m)
             with m.State("RESET"):
-                m.d.comb += self.core_reset.eq(1)
+                m.d.comb += [restart.eq(1), self.halt.eq(1)]
                 m.d.sync += stuck.eq(0)
                 self._report(m)
         m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), self.unanswered.eq(stuck & ~self.idle)]

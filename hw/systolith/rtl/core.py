@@ -18,8 +18,9 @@ from .dma.fetch import Fetch
 from .dma.load import LoadUnit
 from .dma.store import StoreUnit
 from .interfaces import INDEX_BITS, WAITING_BITS, Axi, Regions
-from .isa import HEADER, Unit
+from .isa import HEADER, LAYOUTS, Opcode, Unit
 from .matrix import MatrixUnit
+from .matrix_fetch import Queue
 from .parameters import Parameters
 from .scratchpad import Scratchpad
 from .tokens import UNITS
@@ -40,6 +41,8 @@ TRACE = data.StructLayout(
         "array": unsigned(CAUSE_BITS),
     }
 )
+#: Instructions between the dispatcher and a unit.
+_HANDED_OVER = 2
 
 
 class Core(wiring.Component):
@@ -108,21 +111,24 @@ class Core(wiring.Component):
         m.submodules.store = store = StoreUnit(config)
         units: dict[Unit, Any] = {Unit.LOAD: load, Unit.MATRIX: matrix, Unit.VECTOR: vector, Unit.STORE: store}
         for unit, component in units.items():
-            connect(m, dispatch.units[unit], component.control)
+            self._connect_unit(m, unit, dispatch.units[unit], component.control)
         connect(m, fetch.instruction, dispatch.instructions)
 
         self._connect_memories(m, load, matrix, vector, store)
         self._connect_bus(m, fetch, load, store)
+        # Registered, as are the faults: what decides in the controller is far from what it stops.
+        halt = Signal()
+        m.d.sync += halt.eq(self.halt)
         m.d.comb += [
             fetch.start.eq(self.launch),
             fetch.base.eq(self.program_base),
             fetch.length.eq(self.program_length),
             load.regions.region.eq(self.regions.region),
             store.regions.region.eq(self.regions.region),
-            dispatch.halt.eq(self.halt),
-            fetch.halt.eq(self.halt),
-            load.halt.eq(self.halt),
-            store.halt.eq(self.halt),
+            dispatch.halt.eq(halt),
+            fetch.halt.eq(halt),
+            load.halt.eq(halt),
+            store.halt.eq(halt),
             self.idle.eq(fetch.idle & load.idle & store.idle),
             self.oldest.eq(dispatch.oldest_pending),
             self.waiting.eq(dispatch.waiting.as_value()),
@@ -142,6 +148,27 @@ class Core(wiring.Component):
         self._report_events(m, dispatch, vector)
         self._report_cause(m, dispatch, matrix)
         return m
+
+    def _connect_unit(self, m: Module, unit: Unit, source: Any, sink: Any) -> None:
+        """Hand instructions over through a short queue, so that no unit's state decides on the dispatcher's.
+
+        The MATRIX unit has such queues of its own.
+        """
+        if unit is Unit.MATRIX:
+            connect(m, source, sink)
+            return
+        size = LAYOUTS[Opcode[unit.name]].size
+        m.submodules[f"{unit.name.lower()}_instructions"] = queue = Queue(unsigned(size), _HANDED_OVER)
+        m.d.comb += [
+            queue.i.valid.eq(source.instruction.valid),
+            queue.i.payload.eq(source.instruction.payload[:size]),
+            source.instruction.ready.eq(queue.i.ready),
+            sink.instruction.valid.eq(queue.o.valid),
+            sink.instruction.payload.eq(queue.o.payload),
+            queue.o.ready.eq(sink.instruction.ready),
+            source.retired.eq(sink.retired),
+            source.fault.eq(sink.fault),
+        ]
 
     def _connect_memories(
         self, m: Module, load: LoadUnit, matrix: MatrixUnit, vector: VectorUnit, store: StoreUnit
@@ -174,12 +201,12 @@ class Core(wiring.Component):
         """Units raise a fault when its instruction is their oldest in flight; fetch and dispatch when it is next."""
         next_index = dispatch.dispatched[:INDEX_BITS]
         for unit, component in units.items():
-            m.d.comb += [
+            m.d.sync += [
                 self.faults[unit].code.eq(component.control.fault),
                 self.faults[unit].index.eq(dispatch.oldest[unit]),
             ]
         for source, code in enumerate((fetch.fault, dispatch.fault), start=UNITS):
-            m.d.comb += [self.faults[source].code.eq(code), self.faults[source].index.eq(next_index)]
+            m.d.sync += [self.faults[source].code.eq(code), self.faults[source].index.eq(next_index)]
 
     def _report_events(self, m: Module, dispatch: Dispatch, vector: VectorUnit) -> None:
         events = self.events

@@ -14,6 +14,8 @@ from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, AxiLite, Regions
 _OKAY, _SLVERR = 0b00, 0b10
 #: Registers that a running program reads: they are read-only while it runs.
 _LOCKED = ("PROGRAM_", "REGION")
+#: Words of a group, of which one is read at a time, as a power of two.
+_GROUP_BITS = 4
 
 
 class Csr(wiring.Component):
@@ -183,24 +185,37 @@ class Csr(wiring.Component):
         return write, address, word, mask, known
 
     def _read_channel(self, m: Module, readable: dict[str, Value]) -> None:
-        """Address registered, then data: three cycles from ``arvalid`` to the next ``arvalid`` taken."""
+        """Address, groups, data: a register each, so four cycles from one ``arvalid`` taken to the next."""
         bus = self.bus
         address = Signal(ADDRESS_BITS - 2, reset_less=True)
-        have_address = Signal()
+        looking_up = Signal()
+        choosing = Signal()
         value = Signal(32)
         known = Signal()
-        with m.Switch(address):
-            for name, source in readable.items():
-                with m.Case(OFFSETS[name] >> 2):
-                    m.d.comb += [value.eq(source), known.eq(1)]
-        m.d.comb += bus.arready.eq(~have_address & ~bus.rvalid)
+        groups: dict[int, dict[int, Value]] = {}
+        for name, source in readable.items():
+            group, word = divmod(OFFSETS[name] >> 2, 1 << _GROUP_BITS)
+            groups.setdefault(group, {})[word] = source
+        for group, sources in groups.items():
+            selected = Signal(32, reset_less=True, name=f"group_{group}")
+            listed = Signal(reset_less=True, name=f"group_{group}_known")
+            m.d.sync += listed.eq(0)
+            with m.Switch(address[:_GROUP_BITS]):
+                for word, source in sources.items():
+                    with m.Case(word):
+                        m.d.sync += [selected.eq(source), listed.eq(1)]
+            with m.If(address[_GROUP_BITS:] == group):
+                m.d.comb += [value.eq(selected), known.eq(listed)]
+        m.d.comb += bus.arready.eq(~looking_up & ~choosing & ~bus.rvalid)
+        m.d.sync += choosing.eq(looking_up)
         with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [have_address.eq(1), address.eq(bus.araddr[2:])]
-        with m.If(have_address):
+            m.d.sync += [looking_up.eq(1), address.eq(bus.araddr[2:])]
+        with m.If(looking_up):
+            m.d.sync += looking_up.eq(0)
+        with m.If(choosing):
             m.d.sync += [
-                have_address.eq(0),
                 bus.rvalid.eq(1),
-                bus.rdata.eq(value),
+                bus.rdata.eq(Mux(known, value, 0)),
                 bus.rresp.eq(Mux(known, _OKAY, _SLVERR)),
             ]
         with m.If(bus.rvalid & bus.rready):

@@ -147,7 +147,7 @@ class Dispatch(wiring.Component):
     fault : a ``Fault`` code, or 0.
     dispatched : instructions dispatched since the reset (32 bits); the index of the next is its lower bits.
     oldest : for each unit, index of its oldest instruction in flight, else queued; meaningless if it has none.
-    oldest_pending : the smallest of these, or the next index if no unit has any; two cycles late.
+    oldest_pending : the smallest of these, or the next index if no unit has any; three cycles late.
     pending : some unit has an instruction queued or in flight.
     busy, queued : for each unit, an instruction in flight; one at the head of its queue.
     waiting : for each unit, the units for whose tokens the latter waits.
@@ -236,11 +236,11 @@ class Dispatch(wiring.Component):
         return m
 
     def _find_oldest(self, m: Module, pending: Signal) -> None:
-        """Two registered levels of pairwise minima over (no instruction, index)."""
+        """Three registers: the keys (no instruction, index), and two levels of their pairwise minima."""
         keys = []
         for unit in Unit:
-            key = Signal(INDEX_BITS + 1, name=f"key_{unit.name.lower()}")
-            m.d.comb += key.eq(Cat(self.oldest[unit], ~pending[unit]))
+            key = Signal(INDEX_BITS + 1, reset_less=True, name=f"key_{unit.name.lower()}")
+            m.d.sync += key.eq(Cat(self.oldest[unit], ~pending[unit]))
             keys.append(key)
         pairs: list[Signal] = []
         for low, high in ((keys[0], keys[1]), (keys[2], keys[3])):

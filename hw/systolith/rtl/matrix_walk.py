@@ -148,7 +148,9 @@ class WeightWalk(_Walk):
             last_row.eq(rows_left == 0),
             last.eq(last_row & (k_left == 1) & (n_left == 1)),
         ]
-        start, word, allowed, step = self._control(m, in_range=address < config.scratchpad_rows, last=last)
+        # Judged as it is computed: rows further down the tile lie below its last one.
+        in_range = Signal(reset_less=True)
+        start, word, allowed, step = self._control(m, in_range=in_range, last=last)
         m.d.comb += [
             self.command.valid.eq(allowed),
             self.command.payload.address.eq(address),
@@ -169,6 +171,7 @@ class WeightWalk(_Walk):
             m.d.sync += [
                 first.eq(1),
                 address.eq(top),
+                in_range.eq(top < config.scratchpad_rows),
                 tile_top.eq(top),
                 n_top.eq(top),
                 rows_left.eq(Mux(word.transpose, config.cols - 1, config.rows - 1)),
@@ -187,9 +190,11 @@ class WeightWalk(_Walk):
                 m.d.sync += rows_left.eq(Mux(transpose, config.cols - 1, config.rows - 1))
                 with m.If(k_left != 1):
                     m.d.sync += [k_left.eq(k_left - 1), address.eq(next_k), tile_top.eq(next_k)]
+                    m.d.sync += in_range.eq(next_k < config.scratchpad_rows)
                 with m.Else():
                     m.d.sync += [k_left.eq(k_tiles), n_left.eq(n_left - 1)]
                     m.d.sync += [address.eq(next_n), tile_top.eq(next_n), n_top.eq(next_n)]
+                    m.d.sync += in_range.eq(next_n < config.scratchpad_rows)
         return m
 
 
@@ -214,13 +219,17 @@ class ActivationWalk(_Walk):
         config = self.config
         held = Signal(MATRIX, reset_less=True)
         address = Signal(ADDRESS_BITS, reset_less=True)
-        #: First row and end (one past the last row) of this tile's activations and sums; end of the maxima.
+        #: First row and end (one past the last row) of this tile's activations and sums.
         a_base = Signal(ADDRESS_BITS, reset_less=True)
         a_end = Signal(ADDRESS_BITS, reset_less=True)
         a_end_of_k0 = Signal(ADDRESS_BITS, reset_less=True)
         acc_base = Signal(ADDRESS_BITS, reset_less=True)
         acc_end = Signal(ADDRESS_BITS, reset_less=True)
-        stat_end = Signal(ADDRESS_BITS, reset_less=True)
+        #: Whether these ends, and that of the maxima, are in range: judged as they are computed.
+        a_fits = Signal(reset_less=True)
+        a_fits_in_k0 = Signal(reset_less=True)
+        acc_fits = Signal(reset_less=True)
+        stat_fits = Signal(reset_less=True)
         rows_left = Signal(16, reset_less=True)
         k_left = Signal(12, reset_less=True)
         n_left = Signal(12, reset_less=True)
@@ -235,9 +244,7 @@ class ActivationWalk(_Walk):
         m.d.comb += [last_row.eq(rows_left == 1), last_k.eq(k_left == 1), last_n.eq(n_left == 1)]
         start, word, allowed, step = self._control(
             m,
-            in_range=(a_end <= config.scratchpad_rows)
-            & (acc_end <= config.accumulator_rows)
-            & (~held.track_max | (stat_end <= config.statistics_rows)),
+            in_range=a_fits & acc_fits & stat_fits,
             last=last_row & last_k & last_n,
         )
         tile = self.tiles.payload
@@ -259,7 +266,19 @@ class ActivationWalk(_Walk):
         ]
 
         next_a = Signal(ADDRESS_BITS)
-        m.d.comb += next_a.eq(a_base + held.a_stride)
+        first_a_end = Signal(ADDRESS_BITS)
+        next_a_end = Signal(ADDRESS_BITS)
+        first_acc_end = Signal(ADDRESS_BITS)
+        next_acc_end = Signal(ADDRESS_BITS)
+        stat_end = Signal(ADDRESS_BITS)
+        m.d.comb += [
+            next_a.eq(a_base + held.a_stride),
+            first_a_end.eq(word.a_address + word.rows),
+            next_a_end.eq(a_end + held.a_stride),
+            first_acc_end.eq(word.acc_address + word.rows),
+            next_acc_end.eq(acc_end + held.acc_stride),
+            stat_end.eq(word.stat_address + word.rows),
+        ]
         with m.If(start):
             m.d.sync += [
                 held.eq(word),
@@ -268,11 +287,14 @@ class ActivationWalk(_Walk):
                 first_n.eq(1),
                 address.eq(word.a_address),
                 a_base.eq(word.a_address),
-                a_end.eq(word.a_address + word.rows),
-                a_end_of_k0.eq(word.a_address + word.rows),
+                a_end.eq(first_a_end),
+                a_fits.eq(first_a_end <= config.scratchpad_rows),
+                a_end_of_k0.eq(first_a_end),
+                a_fits_in_k0.eq(first_a_end <= config.scratchpad_rows),
                 acc_base.eq(word.acc_address),
-                acc_end.eq(word.acc_address + word.rows),
-                stat_end.eq(word.stat_address + word.rows),
+                acc_end.eq(first_acc_end),
+                acc_fits.eq(first_acc_end <= config.accumulator_rows),
+                stat_fits.eq(~word.track_max | (stat_end <= config.statistics_rows)),
                 rows_left.eq(word.rows),
                 k_left.eq(word.k_tiles),
                 n_left.eq(word.n_tiles),
@@ -289,7 +311,8 @@ class ActivationWalk(_Walk):
                         k_left.eq(k_left - 1),
                         address.eq(next_a),
                         a_base.eq(next_a),
-                        a_end.eq(a_end + held.a_stride),
+                        a_end.eq(next_a_end),
+                        a_fits.eq(next_a_end <= config.scratchpad_rows),
                     ]
                 with m.Else():
                     m.d.sync += [
@@ -299,8 +322,10 @@ class ActivationWalk(_Walk):
                         address.eq(held.a_address),
                         a_base.eq(held.a_address),
                         a_end.eq(a_end_of_k0),
+                        a_fits.eq(a_fits_in_k0),
                         acc_base.eq(acc_base + held.acc_stride),
-                        acc_end.eq(acc_end + held.acc_stride),
+                        acc_end.eq(next_acc_end),
+                        acc_fits.eq(next_acc_end <= config.accumulator_rows),
                         valid_left.eq(Mux(whole, valid_left - config.cols, 0)),
                     ]
         return m

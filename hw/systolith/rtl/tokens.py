@@ -57,18 +57,20 @@ class Tokens(wiring.Component):
                 if giver == taker:
                     continue
                 count = Signal(TOKEN_BITS, name=f"{giver.name}_to_{taker.name}".lower())
+                # Whether the count is not 0: known one cycle ahead, as everything waits for it.
+                some = Signal(name=f"{giver.name}_for_{taker.name}".lower())
                 put = Signal(name=f"{giver.name}_puts_{taker.name}".lower())
                 take = Signal(name=f"{taker.name}_takes_{giver.name}".lower())
                 m.d.comb += [
                     put.eq(self.units[giver].put & self.units[giver].give[taker]),
                     take.eq(self.units[taker].take & self.units[taker].wait[giver]),
-                    missing[taker][giver].eq(count == 0),
+                    missing[taker][giver].eq(~some),
                     full[giver][taker].eq(count == (1 << TOKEN_BITS) - 1),
                 ]
                 with m.If(put & ~take):
-                    m.d.sync += count.eq(count + 1)
+                    m.d.sync += [count.eq(count + 1), some.eq(1)]
                 with m.If(take & ~put):
-                    m.d.sync += count.eq(count - 1)
+                    m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
         for unit in Unit:
             port = self.units[unit]
             m.d.comb += [

@@ -120,6 +120,7 @@ TARGETS = {
             title="Xilinx 7 series: LUT6, DSP48E1, 18 kbit memories",
             commands=_mapped("synth_xilinx -family xc7 -noiopad -noclkbuf", "edif"),
             columns=("lut", "ff", "dsp", "bram"),
+            hierarchical="",
             cells=_XC7,
         ),
         Target(

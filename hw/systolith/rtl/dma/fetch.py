@@ -89,9 +89,12 @@ class Fetch(wiring.Component):
             issuer.completed.eq(self.bus.r.valid & self.bus.r.payload.last),
             self.bus.r.ready.eq(1),
         ]
-        m.d.sync += room.eq(
-            room + Mux(freed, beats_per_entry, 0) - Mux(issuer.issued, cutter.burst.payload.length + 1, 0)
-        )
+        # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later.
+        rest = Signal(range(burst + 1))
+        m.d.sync += [
+            rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0)),
+            room.eq(room + Mux(freed, beats_per_entry, 0) + rest - Mux(issuer.issued, burst, 0)),
+        ]
         wiring.connect(m, cutter.burst, issuer.burst)
         wiring.connect(m, issuer.address, wiring.flipped(self.bus.ar))
 
@@ -148,16 +151,21 @@ class Fetch(wiring.Component):
         last = Signal()
         # One bit at least: a signal of none would be the Verilog wire [-1:0].
         word = Signal(max(1, (words - 1).bit_length()))
-        spoilt = queue.r_data[-1]
+        # The queue's memory is slow to answer, and much depends on an instruction: it is registered once more.
+        ready = Signal()
+        entry = Signal.like(queue.r_data, reset_less=True)
+        spoilt = entry[-1]
         delivered = Signal()
+        m.d.comb += queue.r_en.eq(~ready | freed)
+        with m.If(queue.r_en):
+            m.d.sync += [ready.eq(queue.r_rdy), entry.eq(queue.r_data)]
         m.d.comb += [
             last.eq(remaining == 1),
             self.done.eq(~pending),
-            self.instruction.valid.eq(queue.r_rdy & ~spoilt & ~self.halt & ~failed),
-            self.instruction.payload.eq(queue.r_data.word_select(word, INSTRUCTION_BITS)),
+            self.instruction.valid.eq(ready & ~spoilt & ~self.halt & ~failed),
+            self.instruction.payload.eq(entry.word_select(word, INSTRUCTION_BITS)),
             delivered.eq(self.instruction.valid & self.instruction.ready),
             freed.eq(delivered & ((word == words - 1) | last)),
-            queue.r_en.eq(freed),
         ]
         with m.If(self.start):
             m.d.sync += [pending.eq(self.length != 0), remaining.eq(self.length)]
@@ -166,5 +174,5 @@ class Fetch(wiring.Component):
             with m.If(last):
                 m.d.sync += pending.eq(0)
         m.d.sync += self.fault.eq(0)
-        with m.If(queue.r_rdy & spoilt & ~failed & ~self.halt):
+        with m.If(ready & spoilt & ~failed & ~self.halt):
             m.d.sync += [failed.eq(1), self.fault.eq(Fault.BUS_FETCH)]

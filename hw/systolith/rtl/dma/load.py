@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..config import Config
 from ..interfaces import FAULT_BITS, Fault, Regions, RowWrite, UnitControl
 from ..isa import Memory
+from ..matrix_fetch import Queue
 from .bursts import BurstCutter, BurstIssuer, longest_burst
 from .channels import ReadChannel
 from .runs import RunWalker, beats_per_row, rows_per_beat, span_bits
@@ -211,7 +212,10 @@ class LoadUnit(wiring.Component):
         m.submodules.beats = beats = SyncFIFO(width=placer.beat.payload.shape().size, depth=2)
 
         stop = Signal()
-        run = walker.run
+        # Two runs, so that no path leads from the bus to the dispatcher.
+        m.submodules.walked = walked = Queue(walker.layout, 2)
+        wiring.connect(m, walker.run, walked.i)
+        run = walked.o
         faulty = Signal()
         m.d.comb += [
             stop.eq(self.halt | placer.failed),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import FAULT_BITS, Fault, Regions, ScratchpadRead, UnitControl
+from ..matrix_fetch import Queue
 from .bursts import BurstCutter, BurstIssuer, longest_burst
 from .channels import BURST_INCREMENT, AxiWrite, burst_size
 from .load import INSTRUCTIONS_BITS
@@ -73,7 +74,10 @@ class StoreUnit(wiring.Component):
 
         failed = Signal()
         stop = Signal()
-        run = walker.run
+        # Two runs, so that no path leads from the bus to the dispatcher.
+        m.submodules.walked = walked = Queue(walker.layout, 2)
+        wiring.connect(m, walker.run, walked.i)
+        run = walked.o
         faulty = Signal()
         m.d.comb += [
             stop.eq(self.halt | failed),

@@ -226,6 +226,8 @@ class _Host:
         elif i.recovery == "forget":
             control["forget"] = 1
             await self.csr.write("CONTROL", 2)
+            # The memory stays in reset until the accelerator has left its own.
+            await self.csr.read("STATUS")
             control["forget"] = control["mute"] = 0
         else:
             await self.rst()

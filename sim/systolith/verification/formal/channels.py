@@ -143,7 +143,8 @@ def _fetch(h: Harness, config: Config) -> None:
     h.always(r.ready, "data are not taken at once")
     h.always(~queue.w_en | queue.w_rdy, "the queue overflows")
     h.always(room <= capacity, "more room than there is")
-    h.always(room + queue.level * beats + part + due == capacity, "room for beats is miscounted")
+    held, returned = (queue.level + dut["ready"]) * beats + part, dut["rest"]
+    h.always(room + held + due + returned == capacity, "room for beats is miscounted")
     h.always(in_flight == taken + ar.valid, "the count of bursts in flight is wrong")
     h.always(in_flight <= due, "a burst without beats")
     inner, ready = dut["queue.inner_level"], queue.r_rdy

@@ -31,11 +31,11 @@ def _controller(h: Harness) -> None:
     entered = c.busy & ~h.past(c.busy, "was_busy")
     asked = h.past(~c.busy & (c.start | c.reset), "asked")
     h.always(~entered | asked, "busy on its own")
-    # Halt stays until the core is idle or the watchdog, or the host, gave it up; then too the core is not launched.
-    halting, idle = h.past(c.halt, "halting"), h.past(c.idle, "idle_before")
-    gave_up = h.past(c.start | c.reset, "gave_up")
-    h.always(~halting | c.halt | idle | gave_up, "halt was lifted before the bus was quiet")
-    reset_before = h.past(c.core_reset | c.clear, "core_reset_before")
+    # Halt stays until the core is reset; that is when it is idle, or when the host asks for it.
+    halting, reset_before = h.past(c.halt, "halting"), h.past(c.core_reset, "core_reset_before")
+    h.always(~halting | c.halt | c.core_reset | reset_before, "halt was lifted from a core that is not reset")
+    quiet = h.past(h.past(c.idle | c.reset, "quiet_or_asked"), "quiet_then")
+    h.always(~c.core_reset | quiet | h.past(c.start, "start_before"), "reset before the bus was quiet")
     h.always(~c.launch | reset_before, "launched into a core that was not reset")
     h.cover(c.completed)
     h.cover(c.faulted & (c.fault_code == Fault.WATCHDOG))

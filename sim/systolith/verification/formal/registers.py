@@ -33,11 +33,12 @@ def _csr(h: Harness) -> None:
         h.always(~answered | (owed != 0), "an answer that nobody asked for")
         h.cover(owed == 1)
 
-    # An answer comes: at once for a read, for a write as soon as address and data are there.
-    for name, asked, answer in (
-        ("write", dut["write"], bus.bvalid),
-        ("read", h.past(bus.arvalid & bus.arready, "asked"), bus.rvalid),
-    ):
+    # An answer comes: to a write as soon as address and data are there, to a read after its two steps.
+    steps = dut["looking_up"], dut["choosing"]
+    h.always(steps[0] == h.past(bus.arvalid & bus.arready, "read_taken"), "a read that is not looked up")
+    h.always(steps[1] == h.past(steps[0], "looked_up"), "a read whose group is not chosen")
+    h.always(steps[0] + steps[1] + bus.rvalid <= 1, "two reads at once")
+    for name, asked, answer in (("write", dut["write"], bus.bvalid), ("read", steps[1], bus.rvalid)):
         h.always(~h.past(asked, f"{name}_asked") | answer, f"{name}: no answer")
 
     watched = {
