@@ -12,7 +12,9 @@ from typing import Any
 Report = Callable[[str], None]
 
 #: Experiment -> (its module, the question that it answers).
-FIGURES: dict[str, tuple[str, str]] = {}
+FIGURES: dict[str, tuple[str, str]] = {
+    "host": ("host", "What do non-linear functions cost on the host, and what do units for them bring?"),
+}
 
 
 class SurveyError(ValueError):
