@@ -14,6 +14,7 @@ Report = Callable[[str], None]
 #: Experiment -> (its module, the question that it answers).
 FIGURES: dict[str, tuple[str, str]] = {
     "host": ("host", "What do non-linear functions cost on the host, and what do units for them bring?"),
+    "rebalance": ("rebalance", "How large must scratchpad and accumulator be to keep the array busy?"),
 }
 
 
