@@ -1,0 +1,133 @@
+"""Each non-linear unit added alone, and I-BERT's polynomials (arXiv 2101.01321) beside this accelerator's look-ups."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from systolith.host.layer import Handover
+from systolith.host.program import HostError
+from systolith.models.encoder import ModelError
+from systolith.models.registry import load_model
+from systolith.models.sentences import calibration_texts
+from systolith.numerics import reference
+from systolith.rtl.config import Config
+
+from .figure import Figure, FigureTable, Options, Report, SurveyError
+from .hybrid import Shape, bare, host_cost, product_cycles, subject, whole_layer
+from .unit_variants import VARIANTS, errors, least_cosine, samples
+
+#: What each unit takes over: the host's stages, the products of those stages, and the compiler's operations.
+_TAKEN: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "softmax": (("attention",), ("scores", "context"), ("scores", "softmax", "context")),
+    "gelu": (("ffn1",), ("ffn1",), ("ffn1", "gelu")),
+    "layernorm": (
+        ("input", "output", "ffn2"),
+        ("output", "ffn2"),
+        ("output projection", "output norm", "ffn2", "ffn2 norm", "output store"),
+    ),
+}
+#: Texts over which the embeddings are compared.
+_TEXTS, _QUICK_TEXTS = 24, 2
+
+
+def _cycles(shape: Shape, config: Config, options: Options, report: Report) -> dict[str, tuple[int, int]]:
+    """Units present -> (cycles of the accelerator, instructions of the host)."""
+    cost = host_cost(shape, Handover.INT8, options, report)
+    products = product_cycles(shape, bare(config), options, report)
+    whole = whole_layer(shape, config, options, report)
+    host = {stage: sum(operations.values()) for stage, operations in cost.instructions.items()}
+    found = {"none": (sum(products.values()), sum(host.values()))}
+    for unit, (stages, replaced_products, operations) in _TAKEN.items():
+        array = sum(products.values()) - sum(products[name] for name in replaced_products) + whole.array(*operations)
+        found[unit] = (array, sum(host.values()) - sum(host.get(stage, 0) for stage in stages))
+    return found | {"all": (whole.cycles, 0)}
+
+
+def figure(options: Options, report: Report) -> Figure:
+    """Cycles and accuracy of each unit.
+
+    Raises
+    ------
+    SurveyError
+        If a run on the RTL is not bit-exact, or the packages of the extra ``host`` or MiniLM's weights are missing.
+    """
+    shapes, config = subject(options)
+    try:
+        cycles = {shape.tokens: _cycles(shape, config, options, report) for shape in shapes}
+        model = load_model("minilm-l6")
+    except (HostError, ModelError) as error:
+        raise SurveyError(str(error)) from error
+    report("accuracy of the units")
+    texts = calibration_texts()[: _QUICK_TEXTS if options.quick else _TEXTS]
+    accuracy: dict[str, dict[str, dict[str, float]]] = {}
+    for unit, (_, *variants) in VARIANTS.items():
+        for name, function in zip(("look-up", "polynomial"), variants, strict=True):
+            largest, rms = errors(unit, function)
+            least = least_cosine(model, texts, unit, function)
+            accuracy.setdefault(unit, {})[name] = {"max": largest, "rms": rms, "cosine": least}
+    return Figure(
+        tables=(_cycle_table(cycles), _accuracy_table(accuracy, len(texts))),
+        data={
+            "layers": [asdict(shape) for shape in shapes],
+            "cycles": {str(tokens): found for tokens, found in cycles.items()},
+            "accuracy": accuracy,
+            "texts": len(texts),
+        },
+        pictures={"units": lambda path: _draw(accuracy, path)},
+    )
+
+
+def _cycle_table(cycles: dict[int, dict[str, tuple[int, int]]]) -> FigureTable:
+    columns = ["units"]
+    for tokens in cycles:
+        columns += [f"{tokens} tokens: accelerator", "host", "speed-up"]
+    names = ("none", *_TAKEN, "all")
+    rows = []
+    for name in names:
+        cells = [name]
+        for found in cycles.values():
+            array, host = found[name]
+            cells += [f"{array:,}", f"{host:,}", f"{sum(found['none']) / (array + host):.2f}x"]
+        rows.append(tuple(cells))
+    return FigureTable(
+        title="Each unit alone: cycles of a layer, the rest on the host, which is handed int8",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        note="Accelerator: measured on the RTL; a unit's operations as in the whole layer's run. Host: a lower "
+        "bound, one cycle an instruction.",
+    )
+
+
+def _accuracy_table(accuracy: dict[str, dict[str, dict[str, float]]], texts: int) -> FigureTable:
+    rows = tuple(
+        (f"{unit}, {name}", f"{found['max']:.2e}", f"{found['rms']:.2e}", f"{found['cosine']:.6f}")
+        for unit, variants in accuracy.items()
+        for name, found in variants.items()
+    )
+    return FigureTable(
+        title="Accuracy of the look-ups and of I-BERT's polynomials",
+        columns=("unit", "largest error", "rms error", "least cosine"),
+        rows=rows,
+        note="Computed from the integer definitions, against float64 on seeded inputs. Cosine: sentence embeddings of "
+        f"MiniLM-L6 with that function alone replaced, the rest in fp32, over {texts} texts.",
+    )
+
+
+def _draw(accuracy: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    from matplotlib.figure import Figure as Plot
+
+    plot = Plot(figsize=(8, 3.2), layout="constrained")
+    axes = plot.subplots(1, 2)
+    x = samples("gelu")
+    _, *variants = VARIANTS["gelu"]
+    for name, function in zip(("look-up", "polynomial"), variants, strict=True):
+        axes[0].plot(x, function(x) - reference.gelu(x), label=name, linewidth=0.8)
+    axes[0].set_xlabel("x")
+    axes[0].set_ylabel("GELU: error")
+    axes[0].legend()
+    for offset, name in ((-0.2, "look-up"), (0.2, "polynomial")):
+        heights = [found[name]["rms"] for found in accuracy.values()]
+        axes[1].bar([i + offset for i in range(len(heights))], heights, 0.4, label=name)
+    axes[1].set_yscale("log")
+    axes[1].set_xticks(range(len(accuracy)), list(accuracy))
+    axes[1].set_ylabel("rms error")
+    plot.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
