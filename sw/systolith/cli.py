@@ -26,7 +26,7 @@ from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
 from systolith.sim.toolchain import SimulationError
-from systolith.survey.commands import survey
+from systolith.survey.commands import bound, profile, survey
 from systolith.survey.figure import SurveyError
 from systolith.sweep.commands import report, sweep
 from systolith.sweep.workload import SweepError
@@ -480,6 +480,8 @@ app.command()(sweep)
 app.command()(verify)
 app.command()(report)
 app.command()(survey)
+app.command()(profile)
+app.command()(bound)
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from .workloads import Measurement
 SUITES = (*(name for name in CASES if name != "quick"), "sim", "generate", "quick")
 #: How the bound of a case is made, as printed below the table.
 FORMULA = (
-    "bound = max(MACs / (rows x cols), bytes / bandwidth): every weight, parameter, input and output byte once,\n"
-    "unpadded; bandwidth is --bandwidth, or the bus width each way.\n"
+    "bound = max(MACs / (rows x cols), bytes / bandwidth, elements / lanes): every weight, parameter, input and\n"
+    "output byte once, unpadded; bandwidth is --bandwidth, or the bus width each way.\n"
     "padding: the share of the bound that is left when every product is padded to whole tiles.\n"
     "elsewhere: Gemmini's RTL at latency 30, matrix products alone."
 )
@@ -87,6 +87,7 @@ class Result:
                 "limit": self.bound.limit,
                 "compute": self.bound.compute,
                 "memory": self.bound.memory,
+                "vector": self.bound.vector,
                 "padded": self.bound.padded,
             },
             "share": self.share,

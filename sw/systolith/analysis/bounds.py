@@ -1,12 +1,18 @@
 """The fewest cycles that any schedule of a workload could take: the roofline of Williams et al. 2009, as a time.
 
-A bound is the larger of two (Kim et al., arXiv 2302.14017, section 2.3, count the same operations and bytes):
+A bound is the largest of three (Kim et al., arXiv 2302.14017, section 2.3, count the same operations and bytes):
 
 - compute: multiply-accumulates / (rows x cols), what the array does in a cycle;
 - memory: bytes that must move / bytes a cycle. Every weight, parameter, input and output byte moves once, unpadded;
-  what a program moves beyond that is its own fault.
+  what a program moves beyond that is its own fault;
+- vector: elements that pass the lanes / lanes. Every sum leaves the accumulator through them once, and what LayerNorm
+  normalises passes a second time.
+
+A product alone, whose operands and result lie in DRAM, must move more where the on-chip memory is small
+(:func:`product_traffic`). That holds of no chain of products, as results may stay on the chip.
 """
 
+import math
 from dataclasses import dataclass
 
 from systolith.rtl.config import Config
@@ -41,6 +47,8 @@ class Work:
     products: tuple[Product, ...]
     read_bytes: int
     written_bytes: int
+    #: Elements that pass the vector unit.
+    vector_elements: int
 
     @property
     def macs(self) -> int:
@@ -53,26 +61,42 @@ class Bound:
 
     compute: float
     memory: float
+    vector: float
     padded: float
 
     @property
     def cycles(self) -> float:
-        return max(self.compute, self.memory)
+        return max(self.compute, self.memory, self.vector)
 
     @property
     def limit(self) -> str:
-        return "compute" if self.compute >= self.memory else "memory"
+        """``compute``, ``memory`` or ``vector``."""
+        return max(("compute", "memory", "vector"), key=lambda name: float(getattr(self, name)))
 
 
 def bound(work: Work, config: Config, bandwidth: int = 0) -> Bound:
     """The bound of ``work``; ``bandwidth`` is bytes a cycle shared by both directions, 0 a beat a cycle each way."""
     one_way = max(work.read_bytes, work.written_bytes) / config.bus_bytes
     both_ways = (work.read_bytes + work.written_bytes) / bandwidth if bandwidth else 0.0
+    vector = work.vector_elements / config.lanes
     return Bound(
         compute=work.macs / (config.rows * config.cols),
         memory=max(one_way, both_ways),
-        padded=max(sum(p.padded_cycles(config) for p in work.products), one_way, both_ways),
+        vector=vector,
+        padded=max(sum(p.padded_cycles(config) for p in work.products), one_way, both_ways, vector),
     )
+
+
+def product_traffic(product: Product, on_chip: int) -> float:
+    """Bytes that must cross the bus for a product alone, int8, with ``on_chip`` bytes of memory.
+
+    Each operand and the result once; and no schedule moves fewer than ``2 m n k / sqrt(S) - 2 S`` elements where ``S``
+    fit on the chip (Smith, Lowery, Langou, van de Geijn, arXiv 1702.02017, after Hong and Kung 1981 and Irony, Toledo
+    and Tiskin 2004). An element takes a byte at least, so ``on_chip`` bytes hold no more than as many.
+    """
+    once = product.rows * product.depth + product.depth * product.columns + product.rows * product.columns
+    least = 2 * product.rows * product.depth * product.columns / math.sqrt(on_chip) - 2 * on_chip
+    return product.count * max(float(once), least)
 
 
 def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int) -> Work:
@@ -91,13 +115,16 @@ def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int)
     )
     # Parameter rows: the projections', the context's, the FFN's, and two for each residual and LayerNorm.
     parameters = _PARAMETER_BYTES * layers * (3 * hidden + hidden + ffn + 4 * hidden)
-    return Work(products, _weights(products) + parameters + tokens * hidden, tokens * hidden)
+    # Queries, keys, values, context and inner layer pass once; sums of residuals again for LayerNorm; scores once.
+    passed = layers * tokens * (4 * hidden + ffn + 2 * 2 * hidden + heads * tokens)
+    return Work(products, _weights(products) + parameters + tokens * hidden, tokens * hidden, passed)
 
 
 def gemm_work(rows: int, depth: int, columns: int) -> Work:
     """One product with weights, requantised to int8."""
     products = (Product(rows, depth, columns),)
-    return Work(products, _weights(products) + _PARAMETER_BYTES * columns + rows * depth, rows * columns)
+    read = _weights(products) + _PARAMETER_BYTES * columns + rows * depth
+    return Work(products, read, rows * columns, rows * columns)
 
 
 def attention_work(heads: int, size: int, tokens: int) -> Work:
@@ -107,7 +134,8 @@ def attention_work(heads: int, size: int, tokens: int) -> Work:
         Product(tokens, tokens, size, heads, constant=False),
     )
     columns = heads * size
-    return Work(products, 3 * tokens * columns + _PARAMETER_BYTES * columns, tokens * columns)
+    passed = tokens * columns + heads * tokens * tokens
+    return Work(products, 3 * tokens * columns + _PARAMETER_BYTES * columns, tokens * columns, passed)
 
 
 def _weights(products: tuple[Product, ...]) -> int:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.files import write_whole
+from systolith.rtl.config import Config, preset
 from systolith.sim.build import cache_directory
 
 from .figure import FIGURES, FigureTable, Options, SurveyError, run_figure
@@ -41,6 +42,70 @@ def survey(
             write_whole(output / f"{name}.json", json.dumps(found.data, indent=1) + "\n")
             for stem, draw in found.pictures.items():
                 draw(output / f"{stem}.svg")
+
+
+def profile(
+    model: Annotated[str, typer.Option(help="bert-base, bert-large, gpt2, minilm-l6 or resnet50.")] = "bert-base",
+    seq: Annotated[str, typer.Option(help="Tokens, joined by commas.")] = "128,512",
+    layers: Annotated[int | None, typer.Option(help="Layers, if others than the model's.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size, likewise.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
+    ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
+    operations: Annotated[bool, typer.Option(help="Each operation, not groups of them.")] = False,
+    roofline: Annotated[Path | None, typer.Option(help="Draw the roofline of the default accelerator here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the counts to this file.")] = None,
+) -> None:
+    """FLOPs, memory operations and arithmetic intensity of a network, counted as the survey does."""
+    from systolith.analysis.operations import total
+
+    from .profile import draw_roofline, profile_table, profiles, record_of
+
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
+    points = profiles(model, _lengths(seq), sizes)
+    for title, counted in points:
+        table = profile_table(title, counted, each=operations)
+        out.print(_printed(table))
+    out.print(table.note, style="dim", markup=False, soft_wrap=True)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(record_of(points), indent=1) + "\n")
+    if roofline is not None:
+        draw_roofline({title: total(counted) for title, counted in points}, preset("default"), roofline)
+
+
+def bound(
+    model: Annotated[str, typer.Option(help="bert-base, bert-large or minilm-l6.")] = "bert-base",
+    seq: Annotated[str, typer.Option(help="Tokens, joined by commas.")] = "128",
+    preset_name: Annotated[str, typer.Option("--preset", help="tiny, small, default or large.")] = "default",
+    config: Annotated[Path | None, typer.Option(help="Configuration in TOML, instead of a preset.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size, if another than the model's.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
+    ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
+    measure: Annotated[bool, typer.Option(help="Run the layer on the RTL too.")] = False,
+) -> None:
+    """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
+    from .bound import bound_table
+    from .hybrid import Shape
+    from .profile import check_tokens, network_of
+
+    network = network_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
+    if network.decoder:
+        raise SurveyError(f"{model} is a decoder; bounds are of encoder layers")
+    hardware = Config.from_toml(config) if config else preset(preset_name)
+    options = Options(cache=cache_directory() / "survey")
+    for tokens in _lengths(seq):
+        sizes = {"hidden": network.hidden, "heads": network.heads, "ffn": network.ffn}
+        shape = Shape(**sizes, tokens=check_tokens(tokens))
+        with err.status("bound") as status:
+            table = bound_table(shape, hardware, options, status.update, measured=measure)
+        out.print(_printed(table))
+        out.print(table.note, style="dim", markup=False, soft_wrap=True)
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise SurveyError(f"tokens must be whole numbers joined by commas, not {text!r}") from error
 
 
 def _printed(found: FigureTable) -> Table:

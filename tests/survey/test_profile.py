@@ -1,0 +1,68 @@
+"""``systolith profile`` and ``systolith bound`` as a user meets them."""
+
+import json
+import sys
+
+import pytest
+
+from systolith import cli
+from systolith.rtl.config import preset
+from systolith.survey.figure import Options, run_figure
+from systolith.survey.profile import SURVEY, ridge
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["systolith", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return stopped.value.code
+
+
+def test_the_figure_holds_what_the_survey_prints(tmp_path):
+    found = run_figure("profile", Options(cache=tmp_path, quick=True), lambda text: None)
+    for (model, tokens), (gflop, gmop, intensity) in SURVEY.items():
+        counted = found.data[f"{model}, {tokens} tokens"]["groups"]["all"]
+        assert gflop is None or round(counted["flops"] / 1e9, 2) == gflop
+        assert gmop is None or round(counted["bytes"] / 1e9, 2) == gmop
+        assert round(counted["intensity"], 1) == pytest.approx(intensity, abs=0.5)
+    found.pictures["roofline"](tmp_path / "roofline.svg")
+    assert (tmp_path / "roofline.svg").stat().st_size > 10_000
+
+
+def test_the_ridge_is_where_the_bus_feeds_the_whole_array():
+    assert ridge(preset("default")) == 2 * 256 / 16
+
+
+def test_a_profile_is_written_as_json(monkeypatch, tmp_path, capsys):
+    target = tmp_path / "profile.json"
+    code = command(monkeypatch, "profile", "--model", "minilm-l6", "--seq", "16", "--json", str(target))
+    assert code == 0
+    everything = json.loads(target.read_text())["minilm-l6, 16 tokens"]["groups"]["all"]
+    assert everything["intensity"] == everything["flops"] / everything["bytes"]
+    assert "infinite local memory" in capsys.readouterr().out
+
+
+def test_an_operation_is_bounded_by_what_the_array_does_in_a_cycle(monkeypatch, capsys):
+    sizes = ("--hidden", "32", "--heads", "2", "--ffn", "64")
+    assert command(monkeypatch, "bound", "--seq", "8", "--preset", "tiny", *sizes) == 0
+    line = next(text for text in capsys.readouterr().out.splitlines() if "projections" in text)
+    assert f"{3 * 8 * 32 * 32 // 16:,}" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("profile", "--model", "bert"), "unknown model 'bert'"),
+        (("profile", "--seq", "128,x"), "not '128,x'"),
+        (("profile", "--seq", "0"), "tokens must be 1 to 65536, not 0"),
+        (("profile", "--heads", "5"), "no multiple of 5 heads"),
+        (("profile", "--model", "resnet50", "--heads", "5"), "resnet50 has no layers"),
+        (("bound", "--model", "gpt2"), "gpt2 is a decoder"),
+        (("bound", "--preset", "huge"), "unknown preset 'huge'"),
+    ],
+)
+def test_bad_input_is_one_sentence(monkeypatch, capsys, arguments, said):
+    assert command(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
