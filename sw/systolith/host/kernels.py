@@ -15,8 +15,9 @@ Float32 = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
-#: Largest deviation of an fp32 kernel from numpy's fp32, relative to the largest magnitude of the tensor.
-TOLERANCE = 2e-6
+#: Largest deviation of an fp32 kernel from numpy's fp32, relative to the largest magnitude of the tensor. Kernels add
+#: up a row in order, numpy in pairs: 768 additions are 768 halves of an ulp (6e-8) apart at worst, some 30 in practice.
+TOLERANCE = 5e-6
 #: An int8 may be one off where the two lie on different sides of a half; so many of a tensor at most.
 INT8_SHARE = 1e-3
 #: What the host does, in the order of the survey's breakdown (arXiv 2302.14017).

@@ -68,7 +68,7 @@ def figure(options: Options, report: Report) -> Figure:
         products = product_cycles(shape, bare(config), options, report)
         subjects.append(Subject(shape, products, costs, whole_layer(shape, config, options, report)))
     return Figure(
-        tables=(_before(subjects), _after(subjects), _speedup(subjects)),
+        tables=(*map(_before, subjects), *map(_after, subjects), _speedup(subjects), _accuracy(subjects)),
         data={"timing": asdict(TIMING), "config": config.to_dict(), "layers": [_record(s) for s in subjects]},
         pictures={"host": lambda path: _draw(subjects, path)},
     )
@@ -87,43 +87,33 @@ def _record(s: Subject) -> dict[str, object]:
     }
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({part / whole:.1%})"
+def _cells(part: int, whole: int) -> tuple[str, str]:
+    return f"{part:,}", f"{part / whole:.1%}"
 
 
-def _before(subjects: list[Subject]) -> FigureTable:
-    columns, rows = ["operation", "survey"], []
-    for s in subjects:
-        columns += [f"{s.shape.tokens} tokens, {handover.value}" for handover in Handover]
+def _before(s: Subject) -> FigureTable:
+    rows = []
     for name in (*OPERATIONS, "products"):
-        cells = [_share(s.before(handover)[name], s.total(handover)) for s in subjects for handover in Handover]
+        cells = (cell for h in Handover for cell in _cells(s.before(h)[name], s.total(h)))
         rows.append((name, f"{SURVEY_BEFORE[name]} %" if name in SURVEY_BEFORE else "", *cells))
-    totals = (f"{s.total(handover):,}" for s in subjects for handover in Handover)
-    rows.append(("all", "", *totals))
+    rows.append(("all", "", *(cell for h in Handover for cell in (f"{s.total(h):,}", ""))))
     return FigureTable(
-        title="Before: cycles of a layer whose non-linear functions run on the host",
-        columns=tuple(columns),
+        title=f"Before, {s.shape.tokens} tokens: cycles of a layer whose non-linear functions run on the host",
+        columns=("operation", "survey", *(cell for h in Handover for cell in (h.value, "share"))),
         rows=tuple(rows),
         note=f"{_LOWER} Columns: what the array hands over.",
     )
 
 
-def _after(subjects: list[Subject]) -> FigureTable:
-    columns, rows = ["operation", "survey"], []
-    for s in subjects:
-        columns += [f"{s.shape.tokens} tokens", "vector unit"]
+def _after(s: Subject) -> FigureTable:
+    rows = []
     for name, operations in AFTER.items():
-        cells: list[str] = []
-        for s in subjects:
-            cells += [_share(s.whole.array(*operations), s.whole.cycles), f"{s.whole.vector(*operations):,}"]
-        rows.append((name, f"{SURVEY_AFTER[name]} %", *cells))
-    totals: list[str] = []
-    for s in subjects:
-        totals += [f"{s.whole.cycles:,}", f"{s.whole.vector(*s.whole.operations):,}"]
-    rows.append(("all", "", *totals))
+        cells = _cells(s.whole.array(*operations), s.whole.cycles)
+        rows.append((name, f"{SURVEY_AFTER[name]} %", *cells, f"{s.whole.vector(*operations):,}"))
+    rows.append(("all", "", f"{s.whole.cycles:,}", "", f"{s.whole.vector(*s.whole.operations):,}"))
     return FigureTable(
-        title="After: cycles of the whole layer on the accelerator",
-        columns=tuple(columns),
+        title=f"After, {s.shape.tokens} tokens: cycles of the whole layer on the accelerator",
+        columns=("operation", "survey", "array", "share", "vector unit"),
         rows=tuple(rows),
         note="Measured on the RTL, bit-exact. The array works on the operation or waits for it; the vector unit's own "
         "cycles run beside it.",
@@ -131,25 +121,37 @@ def _after(subjects: list[Subject]) -> FigureTable:
 
 
 def _speedup(subjects: list[Subject]) -> FigureTable:
-    rows = []
-    for s in subjects:
-        for handover in Handover:
-            cost = s.host[handover]
-            rows.append((
-                f"{s.shape.tokens}, {handover.value}", f"{s.total(handover):,}", f"{s.whole.cycles:,}",
-                f"{s.speedup(handover):.1f}x", f"{SURVEY_SPEEDUP}x", f"{s.cycles_per_instruction(handover):.2f}",
-                f"{cost.cosine:.5f}", f"{s.whole.cosine:.5f}", f"{cost.deviation:.1e}",
-            ))  # fmt: skip
+    rows = tuple(
+        (
+            f"{s.shape.tokens}, {h.value}", f"{s.total(h):,}", f"{s.whole.cycles:,}", f"{s.speedup(h):.1f}x",
+            f"{SURVEY_SPEEDUP}x", f"{s.cycles_per_instruction(h):.2f}",
+        )
+        for s in subjects for h in Handover
+    )  # fmt: skip
     return FigureTable(
         title="Speed-up of the layer",
-        columns=(
-            "tokens, handover", "before", "after", "speed-up, at least", "survey", "CPI for the survey's",
-            "cosine before", "cosine after", "host from numpy",
-        ),
-        rows=tuple(rows),
-        note="CPI: cycles that an instruction of the host would have to take for the survey's speed-up, computed. "
-        "Cosine of the layer's output with fp32 throughout. Host from numpy: largest relative deviation of a kernel.",
+        columns=("tokens, handed over", "before", "after", "at least", "survey", "CPI"),
+        rows=rows,
+        note="After: measured. Before: a lower bound. CPI: cycles that an instruction of the host would have to take "
+        "for the survey's speed-up, computed.",
+    )
+
+
+def _accuracy(subjects: list[Subject]) -> FigureTable:
+    rows = tuple(
+        (
+            f"{s.shape.tokens}, {h.value}", f"{s.host[h].cosine:.5f}", f"{s.whole.cosine:.5f}",
+            f"{s.host[h].deviation:.1e}",
+        )
+        for s in subjects for h in Handover
     )  # fmt: skip
+    return FigureTable(
+        title="Accuracy of the layer",
+        columns=("tokens, handed over", "before", "after", "kernels"),
+        rows=rows,
+        note="Before, after: cosine of the layer's output with fp32 throughout, computed from what ran. Kernels: their "
+        "largest deviation from numpy's fp32, relative to the largest value of the result.",
+    )
 
 
 def _draw(subjects: list[Subject], path: Path) -> None:

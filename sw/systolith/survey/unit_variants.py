@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.models.encoder import cosine, pool
+from systolith.models.quantize import sum_scale
 from systolith.models.registry import Model
 from systolith.numerics import integer, polynomial, reference
 
 Array = npt.NDArray[Any]
 
-#: Units of the inputs: scores, GELU's argument (the accelerator's finest grid) and the sum before LayerNorm.
-_SCORE, _GELU, _SUM = 2.0**-12, 2.0**-integer.GELU_FRACTION, 2.0**-10
+#: Units of the inputs: scores, and GELU's argument (the accelerator's finest grid).
+_SCORE, _GELU = 2.0**-12, 2.0**-integer.GELU_FRACTION
 
 
 def _whole(x: Array, unit: float, bits: int) -> integer.IntArray:
@@ -49,9 +50,14 @@ def polynomial_gelu(x: Array) -> Array:
     return np.asarray(y * unit, x.dtype)
 
 
+def _sums(x: Array) -> integer.IntArray:
+    """int16 with the headroom over the largest magnitude that quantisation leaves."""
+    return _whole(x, sum_scale(np.abs(x).max(initial=0.0, keepdims=True).ravel().astype(np.float32)), 16)
+
+
 def lookup_normalize(x: Array) -> Array:
     """LAYERNORM without gain and bias: 14 fraction bits."""
-    s, columns = _whole(x, _SUM, 16), x.shape[-1]
+    s, columns = _sums(x), x.shape[-1]
     row = integer.layernorm_reciprocal(
         s.sum(axis=-1), (s * s).sum(axis=-1), columns, integer.mean_multiplier(columns)
     )  # fmt: skip
@@ -62,7 +68,7 @@ def lookup_normalize(x: Array) -> Array:
 
 
 def polynomial_normalize(x: Array) -> Array:
-    y, unit = polynomial.normalize(_whole(x, _SUM, 16))
+    y, unit = polynomial.normalize(_sums(x))
     return np.asarray(y * unit, x.dtype)
 
 
