@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ def lookup_softmax(scores: Array) -> Array:
     return np.asarray(weights, scores.dtype)
 
 
-def polynomial_softmax(scores: Array) -> Array:
-    y, unit = polynomial.softmax(_whole(scores, _SCORE, integer.OPERAND_BITS), _SCORE)
+def polynomial_softmax(scores: Array, bits: int = 8) -> Array:
+    """I-BERT's, whose weights have 8 bits; or more, to tell the polynomial's error from that of the weights."""
+    y, unit = polynomial.softmax(_whole(scores, _SCORE, integer.OPERAND_BITS), _SCORE, bits)
     return np.asarray(y * unit, scores.dtype)
 
 
@@ -77,11 +79,18 @@ def _normalize(x: Array) -> Array:
     return reference.layer_norm(x, np.ones(columns, x.dtype), np.zeros(columns, x.dtype), 0.0)
 
 
-#: Unit -> exact function, look-up, polynomial.
-VARIANTS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]]] = {
-    "softmax": (reference.softmax, lookup_softmax, polynomial_softmax),
-    "gelu": (reference.gelu, lookup_gelu, polynomial_gelu),
-    "layernorm": (_normalize, lookup_normalize, polynomial_normalize),
+#: Unit -> exact function, and what computes it in integers.
+VARIANTS: dict[str, tuple[Callable[[Array], Array], dict[str, Callable[[Array], Array]]]] = {
+    "softmax": (
+        reference.softmax,
+        {
+            "look-up": lookup_softmax,
+            "polynomial": polynomial_softmax,
+            "polynomial, 16-bit weights": partial(polynomial_softmax, bits=16),
+        },
+    ),
+    "gelu": (reference.gelu, {"look-up": lookup_gelu, "polynomial": polynomial_gelu}),
+    "layernorm": (_normalize, {"look-up": lookup_normalize, "polynomial": polynomial_normalize}),
 }
 
 

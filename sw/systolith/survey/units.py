@@ -59,8 +59,8 @@ def figure(options: Options, report: Report) -> Figure:
     report("accuracy of the units")
     texts = calibration_texts()[: _QUICK_TEXTS if options.quick else _TEXTS]
     accuracy: dict[str, dict[str, dict[str, float]]] = {}
-    for unit, (_, *variants) in VARIANTS.items():
-        for name, function in zip(("look-up", "polynomial"), variants, strict=True):
+    for unit, (_, variants) in VARIANTS.items():
+        for name, function in variants.items():
             largest, rms = errors(unit, function)
             least = least_cosine(model, texts, unit, function)
             accuracy.setdefault(unit, {})[name] = {"max": largest, "rms": rms, "cosine": least}
@@ -115,8 +115,7 @@ def _draw(accuracy: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     plot = Plot(figsize=(8, 3.2), layout="constrained")
     axes = plot.subplots(1, 2)
     x = samples("gelu")
-    _, *variants = VARIANTS["gelu"]
-    for name, function in zip(("look-up", "polynomial"), variants, strict=True):
+    for name, function in VARIANTS["gelu"][1].items():
         axes[0].plot(x, function(x) - reference.gelu(x), label=name, linewidth=0.8)
     axes[0].set_xlabel("x")
     axes[0].set_ylabel("GELU: error")
