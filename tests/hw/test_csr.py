@@ -82,6 +82,26 @@ def test_identity_and_configuration():
     simulate(dut, testbench)
 
 
+def test_a_read_that_waits_is_not_taken_before_the_last_one_is_answered():
+    dut = Csr(CONFIG)
+    names = ("ID", "VERSION", "LANES", "SCRATCHPAD")
+
+    async def testbench(ctx):
+        bus, taken, answers = dut.bus, 0, []
+        ctx.set(bus.arvalid, 1)
+        ctx.set(bus.rready, 1)
+        while len(answers) < len(names):
+            ctx.set(bus.araddr, OFFSETS[names[min(taken, len(names) - 1)]])
+            if ctx.get(bus.rvalid):
+                answers.append(ctx.get(bus.rdata))
+            assert taken - len(answers) in (0, 1)
+            taken += ctx.get(bus.arready)
+            await ctx.tick()
+        assert answers == [IDENTITY, VERSION, 4 | 8 << 16, CONFIG.scratchpad_rows]
+
+    simulate(dut, testbench)
+
+
 @pytest.mark.parametrize("order", ["together", "address", "data"])
 def test_every_writable_register_keeps_its_own_value(order):
     dut = Csr(CONFIG)

@@ -17,6 +17,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "host": ("host", "What do non-linear functions cost on the host, and what do units for them bring?"),
     "units": ("units", "What does each non-linear unit bring alone, and are look-ups as good as polynomials?"),
     "unit-area": ("unit_area", "What does each non-linear unit take in silicon?"),
+    "cycle-model": ("cyclemodel", "How well are cycles predicted without simulating the hardware?"),
     "rebalance": ("rebalance", "How large must scratchpad and accumulator be to keep the array busy?"),
 }
 

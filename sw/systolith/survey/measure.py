@@ -5,28 +5,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.workloads import Workload
 from systolith.files import FileError, read_json, write_whole
 from systolith.rtl.config import Config
+from systolith.rtl.isa import INSTRUCTION_BYTES
 from systolith.runtime.device import open_device
 from systolith.sweep.fingerprint import origin
 
 from .figure import Report, SurveyError
 
 #: Most bytes of a kept run.
-_RUN_BYTES = 1 << 20
+_RUN_BYTES = 1 << 24
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measured:
-    """One run on the RTL, bit-exact: cycles, the counters of the hardware, and the program's size in instructions."""
+    """One run on the RTL, bit-exact: cycles, the hardware's counters, and the program as it is in DRAM."""
 
     cycles: int
     counters: Mapping[str, int]
-    instructions: int
+    image: bytes
+
+    @property
+    def instructions(self) -> int:
+        return len(self.image) // INSTRUCTION_BYTES
 
 
 def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Path, report: Report) -> Measured:
@@ -41,18 +45,15 @@ def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Pat
     name = hashlib.sha256("\0".join([origin(), config.to_toml(), what]).encode()).hexdigest()[:24]
     path = cache / "runs" / f"{name}.json"
     try:
-        return Measured(**read_json(path, _RUN_BYTES))
-    except (FileError, TypeError):
+        found = read_json(path, _RUN_BYTES)
+        return Measured(found["cycles"], found["counters"], bytes.fromhex(found["image"]))
+    except (FileError, KeyError):
         report(f"RTL {config.rows}x{config.cols}, latency {timing.latency}: {workload}")
     device = open_device(config, "rtl", latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
     measured = workload.run(device)
     if measured.difference is not None:
         raise SurveyError(f"{workload} is not bit-exact on the RTL: {measured.difference}")
-    found: dict[str, Any] = {
-        "cycles": measured.result.counters["cycles"],
-        "counters": dict(measured.result.counters),
-        "instructions": len(measured.program.operation_of),
-    }
+    counters, image = dict(measured.result.counters), measured.program.image.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(found) + "\n")
-    return Measured(**found)
+    write_whole(path, json.dumps({"cycles": counters["cycles"], "counters": counters, "image": image.hex()}) + "\n")
+    return Measured(counters["cycles"], counters, image)
