@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from systolith.rtl.config import preset
+from systolith.rtl.interfaces import TOKEN_BITS
+from systolith.rtl.tokens import UNITS
 from systolith.sim.counting import countable
 from systolith.verification.coverage.campaign import judge
 from systolith.verification.coverage.points import (
@@ -119,4 +121,6 @@ def test_a_share_below_its_floor_fails(floors, below):
 def test_the_token_counters_are_covered_by_their_bench():
     (evidence,) = run_campaign("coverage", Options(quick=True), lambda _: None)
     assert evidence.passed, evidence.details
-    assert evidence.details["sources"]["tokens"][TOGGLES][1] == 2 * 12 * 8, "twelve counters of eight bits, both ways"
+    # Each pair of units has a counter and the flag that says whether it is not 0; every bit goes both ways.
+    pairs = UNITS * (UNITS - 1)
+    assert evidence.details["sources"]["tokens"][TOGGLES] == [2 * pairs * (TOKEN_BITS + 1)] * 2
