@@ -167,12 +167,17 @@ class SystolicArray(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from an activation row to its row of sums.
+        """Cycles from an activation row to its row of sums."""
+        return self.latency_of(self.config)
+
+    @staticmethod
+    def latency_of(config: Config) -> int:
+        """:attr:`latency`, without an array.
 
         One register at the edge, ``rows`` + ``cols`` - 2 cycles for the wave to reach the last PE, and that
         PE's own three; the other columns wait for the last.
         """
-        return 1 + (self.config.rows - 1) + (self.config.cols - 1) + ProcessingElement.latency
+        return 1 + (config.rows - 1) + (config.cols - 1) + ProcessingElement.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

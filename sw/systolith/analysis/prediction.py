@@ -80,7 +80,7 @@ class _Machine:
         self._dispatched = 0
         self._free_from = [0] * len(Unit)
         self._bus = _ReadBus(self)
-        self._array_latency = SystolicArray(config).latency
+        self._array_latency = SystolicArray.latency_of(config)
         self._matrix_done = self._vector_done = self._vector_free = self._store_done = 0
         self._residual_until = self._exponent_until = 0
         self._retiring: dict[int, int] = {}
