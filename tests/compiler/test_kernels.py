@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from systolith.analysis.workloads import AttentionWorkload, GemmWorkload
+from systolith.compiler.gemm import compile_gemm
 from systolith.compiler.hazards import ProgramError
-from systolith.compiler.kernels import compile_gemm, regions_of
+from systolith.compiler.kernels import regions_of
 from systolith.compiler.plan import CapacityError
 from systolith.models.quantized import Projection
 from systolith.rtl.config import Config, preset

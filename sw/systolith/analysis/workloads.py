@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from systolith.compiler.attention_kernel import compile_attention
 from systolith.compiler.compile import compile_encoder
-from systolith.compiler.kernels import compile_gemm, regions_of
+from systolith.compiler.gemm import compile_gemm
+from systolith.compiler.kernels import regions_of
+from systolith.compiler.mapping import ProductMapping
+from systolith.compiler.plan import Plan
 from systolith.compiler.program import OUTPUT, Program
 from systolith.models.quantized import Projection
 from systolith.models.registry import Model, load_model
@@ -54,7 +57,10 @@ def _model(name: str, layers: int, hidden: int, heads: int, ffn: int, tokens: in
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderWorkload(Workload):
-    """``layers`` whole encoder layers. A model of trained weights gets as many words as make ``tokens`` tokens."""
+    """``layers`` whole encoder layers, cut as ``plan`` says, by default as the compiler chooses.
+
+    A model of trained weights gets as many words as make ``tokens`` tokens.
+    """
 
     hidden: int
     heads: int
@@ -62,6 +68,7 @@ class EncoderWorkload(Workload):
     tokens: int
     layers: int = 1
     model: str = "random"
+    plan: Plan | None = None
 
     @property
     def work(self) -> Work:
@@ -73,7 +80,7 @@ class EncoderWorkload(Workload):
         model = _model(self.model, self.layers, self.hidden, self.heads, self.ffn, self.tokens)
         # Each "word" is one token, between the two that mark the ends.
         x = model.prepare("word " * (self.tokens - 2))
-        program, seconds = _timed(lambda: compile_encoder(model.quantized, device.config, self.tokens))
+        program, seconds = _timed(lambda: compile_encoder(model.quantized, device.config, self.tokens, plan=self.plan))
         outcome = run_encoder(model.quantized, x, device, program=program)
         difference = str(outcome.difference) if outcome.difference else None
         return Measurement(program, outcome.result, seconds, difference)
@@ -86,6 +93,7 @@ class GemmWorkload(Workload):
     rows: int
     depth: int
     columns: int
+    mapping: ProductMapping | None = None
 
     @property
     def work(self) -> Work:
@@ -102,7 +110,7 @@ class GemmWorkload(Workload):
             multiplier=draw.integers(1 << 14, 1 << 16, self.columns, np.uint16),
             shift=shift,
         )
-        program, seconds = _timed(lambda: compile_gemm(device.config, projection, self.rows))
+        program, seconds = _timed(lambda: compile_gemm(device.config, projection, self.rows, self.mapping))
         expected = integer.requantize(
             integer.matmul(x, projection.weight), projection.bias, projection.multiplier, shift
         )  # fmt: skip

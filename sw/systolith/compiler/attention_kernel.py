@@ -30,7 +30,7 @@ def compile_attention(config: Config, layer: QuantizedLayer, tokens: int) -> Pro
             f"{config.accumulator_rows}"
         )
     rows = ceil_div(tokens, ceil_div(tokens, most))
-    kernel = Kernel(config, tokens, config.rows)
+    kernel = Kernel(config, tokens, config.rows, config.rows)
     try:
         _KernelLowering(kernel, g, layer, rows).lower()
     except OutOfMemoryError as error:

@@ -8,13 +8,15 @@ from systolith.models.quantized import QuantizedEncoder, QuantizedLayer
 from systolith.rtl.config import Config
 from systolith.rtl.isa import assemble
 
-from .arena import Arena
+from .arena import Arena, OutOfMemoryError
 from .attention import AttentionLowering, attention_buffers
 from .blockwise import BlockwiseAttention, block_buffers
 from .emit import Emitter, Operand
 from .feedforward import FeedForwardLowering, RowBuffers
 from .hazards import synchronize
+from .mapping import MappingError
 from .plan import CapacityError, Geometry, Plan, Shape, plan_layer
+from .plan_check import check_plan
 from .program import CONSTANTS, INPUT, OBSERVED, OUTPUT, WORKSPACE, Program, Tensor
 from .projections import HeadLowering
 
@@ -23,16 +25,25 @@ OBSERVABLE = ("query", "key", "value", "context", "attention", "ffn", "output")
 
 
 def compile_encoder(
-    encoder: QuantizedEncoder, config: Config, tokens: int, *, valid: int | None = None, observe: bool = False
+    encoder: QuantizedEncoder,
+    config: Config,
+    tokens: int,
+    *,
+    valid: int | None = None,
+    observe: bool = False,
+    plan: Plan | None = None,
 ) -> Program:
     """Compile an encoder for sequences of ``tokens`` tokens, the first ``valid`` of which are keys.
 
-    With ``observe`` every int8 tensor of every layer is stored to DRAM as well (for finding a difference).
+    With ``observe`` every int8 tensor of every layer is stored to DRAM as well (for finding a difference). Every layer
+    is cut as ``plan`` says, by default as :func:`.plan.plan_layer` does; the results are the same.
 
     Raises
     ------
     CapacityError
         If a layer does not fit the on-chip memories, or the accelerator lacks a function it needs.
+    MappingError
+        If ``plan`` is none of this layer or does not fit.
     ValueError
         If ``tokens`` exceeds the model's maximum, or ``valid`` is not 1 to ``tokens``.
     """
@@ -44,11 +55,15 @@ def compile_encoder(
         if not getattr(config, unit):
             raise CapacityError(f"an encoder layer needs {unit}, which this configuration leaves out")
     first = encoder.layers[0]
-    shape = Shape(tokens, first.hidden, first.heads, first.ffn)
-    plan = plan_layer(config, shape)
-    lowering = _Lowering(config, plan, Geometry(shape, config.rows, config.cols), len(encoder.layers), observe)
-    for index, layer in enumerate(encoder.layers):
-        lowering.layer(index, layer, tokens if valid is None else valid)
+    geometry = Geometry(Shape(tokens, first.hidden, first.heads, first.ffn), config.rows, config.cols)
+    chosen = plan or plan_layer(config, geometry.shape)
+    check_plan(config, geometry, chosen)
+    try:
+        lowering = _Lowering(config, chosen, geometry, len(encoder.layers), observe)
+        for index, layer in enumerate(encoder.layers):
+            lowering.layer(index, layer, tokens if valid is None else valid)
+    except OutOfMemoryError as error:
+        raise MappingError(f"the plan does not fit: {error}") from error
     program = lowering.finish(encoder.digest)
     program.verify()
     return program

@@ -109,7 +109,7 @@ class Emitter:
         """
         return self.statistics.take(self.config.statistics_rows // 2)
 
-    def _constant(self, key: tuple[str, int, int, int, int], data: Array) -> int:
+    def constant(self, key: tuple[str, int, int, int, int], data: Array) -> int:
         """DRAM offset of constant ``data``, placed at its first use."""
         if key not in self._places:
             self._places[key] = len(self.constants)
@@ -119,7 +119,7 @@ class Emitter:
     def load_columns(self, columns: Columns, first: int, count: int) -> int:
         """LOAD parameter blocks ``first`` .. ``first + count``; returns their parameter row."""
         row = self.parameters.take(count)
-        offset = self._constant((columns.key, first, count, -1, -1), columns.planes[first : first + count])
+        offset = self.constant((columns.key, first, count, -1, -1), columns.planes[first : first + count])
         self.emit(
             Opcode.LOAD,
             region=CONSTANTS,
@@ -167,10 +167,10 @@ class Emitter:
 
         Tile ``tiles[0]`` goes to accumulator row ``accumulator``, the next ``rows`` further.
         """
-        for n, n_tiles, k, k_tiles in self._chunks(weights, tiles):
+        for n, n_tiles, k, k_tiles in self.chunks(weights, tiles):
             size = n_tiles * k_tiles * self.config.rows
             address = self.ring.take(size)
-            offset = self._constant(
+            offset = self.constant(
                 (weights.key, n, n_tiles, k, k_tiles), weights.tiles[n : n + n_tiles, k : k + k_tiles]
             )
             self.emit(Opcode.LOAD, region=CONSTANTS, rows=size, blocks=1, address=address, offset=offset)
@@ -190,7 +190,7 @@ class Emitter:
             )
             self.ring.free(address)
 
-    def _chunks(self, weights: Weights, tiles: range) -> Iterator[tuple[int, int, int, int]]:
+    def chunks(self, weights: Weights, tiles: range) -> Iterator[tuple[int, int, int, int]]:
         depth = weights.tiles.shape[1]
         most = self.plan.chunk_rows // self.config.rows
         if depth <= most:

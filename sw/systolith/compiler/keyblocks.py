@@ -58,7 +58,7 @@ def by_keys(config: Config, g: Geometry, x_resident: bool, context_resident: boo
     def cycles(a: AttentionCost) -> float:
         return max(a.compute_cycles, a.load_rows * beat * 1.05) + a.stall_cycles + a.load_rows * beat * 0.1
 
-    for cost in sorted(_fitting(config, g, x_resident, context_resident), key=lambda a: (a.scratchpad_rows, cycles(a))):
+    for cost in sorted(fitting(config, g, x_resident, context_resident), key=lambda a: (a.scratchpad_rows, cycles(a))):
         if cycles(cost) < fewest:
             fewest = cycles(cost)
             front.append(cost)
@@ -75,7 +75,8 @@ def _query_rows(tokens: int, most: int) -> list[int]:
     return sorted(sizes, reverse=True)
 
 
-def _fitting(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
+def fitting(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
+    """The ways to cut attention by keys that fit."""
     shape = g.shape
     tokens, heads, most = shape.tokens, shape.heads, config.statistics_rows // 2
     x_k, _, _, x_b = g.outputs(shape.hidden)

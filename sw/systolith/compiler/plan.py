@@ -161,7 +161,8 @@ class RowCost:
     chunk_cycles: int
 
 
-def _row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> list[RowCost]:
+def row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> list[RowCost]:
+    """The ways to cut what follows attention."""
     shape = g.shape
     tokens, heads = shape.tokens, shape.heads
     x_k, _, x_v, x_b = g.outputs(shape.hidden)
@@ -221,24 +222,42 @@ def combine(
             cycles = a_cycles + r_cycles
             if cycles >= fewest:
                 continue
-            ring = config.scratchpad_rows - max(a.scratchpad_rows, r.scratchpad_rows)
-            chunk = min(_CHUNK_TILES * config.rows, ring // _RING_CHUNKS // config.rows * config.rows)
-            if chunk < config.rows:
+            ring = ring_rows(config, a, r)
+            if ring < _RING_CHUNKS * config.rows:
                 continue
             # A short ring cannot hide the latency of memory.
             cycles += (a_loads + r_loads) * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
             if cycles < fewest:
-                best, fewest = (a, r, ring, chunk), cycles
+                best, fewest = (a, r), cycles
     if best is None:
         return None
-    a, r, ring, chunk = best
+    a, r = best
+    chunk = min(_CHUNK_TILES, ring_rows(config, a, r) // _RING_CHUNKS // config.rows)
+    return plan_of(config, a, r, x_resident, context_resident, chunk, fewest)
+
+
+def ring_rows(config: Config, a: AttentionCost, r: RowCost) -> int:
+    """Scratchpad rows that both parts leave for weights, which is less than nothing where they do not fit."""
+    return config.scratchpad_rows - max(a.scratchpad_rows, r.scratchpad_rows)
+
+
+def plan_of(
+    config: Config,
+    a: AttentionCost,
+    r: RowCost,
+    x_resident: bool,
+    context_resident: bool,
+    chunk_tiles: int,
+    cycles: float = 0.0,
+) -> Plan:
+    """The plan that cuts attention as ``a`` and the rest as ``r``, with all the room that is left for the ring."""
     return Plan(
-        a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring, chunk,
-        fewest, a.key_rows, a.held_blocks, a.kv_resident, a.value_places,
+        a.project_rows, a.query_rows, r.block_rows, r.ffn_tiles, x_resident, context_resident, ring_rows(config, a, r),
+        chunk_tiles * config.rows, cycles, a.key_rows, a.held_blocks, a.kv_resident, a.value_places,
     )  # fmt: skip
 
 
-def _whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
+def whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterator[AttentionCost]:
     """Attention with the scores of a query block with all keys in the accumulator at once."""
     shape = g.shape
     tokens, heads = shape.tokens, shape.heads
@@ -311,8 +330,8 @@ def plan_layer(config: Config, shape: Shape) -> Plan:
             f"rows; parameter_bytes of {config.parameter_bytes} holds {config.parameter_rows}"
         )
     resident = tuple(itertools.product((True, False), repeat=2))
-    rows = {r: _row_costs(config, g, *r) for r in resident}
-    best = cheapest(combine(config, _whole_rows(config, g, *r), rows[r], *r) for r in resident)
+    rows = {r: row_costs(config, g, *r) for r in resident}
+    best = cheapest(combine(config, whole_rows(config, g, *r), rows[r], *r) for r in resident)
     if best is None or (best.query_rows < shape.tokens and best.query_rows <= config.rows):
         best = cheapest([best, *(combine(config, by_keys(config, g, *r), rows[r], *r) for r in resident)])
     if best is None:

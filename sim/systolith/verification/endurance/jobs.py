@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from systolith.compiler.attention_kernel import compile_attention
 from systolith.compiler.compile import compile_encoder
-from systolith.compiler.kernels import compile_gemm, regions_of
+from systolith.compiler.gemm import compile_gemm
+from systolith.compiler.kernels import regions_of
 from systolith.compiler.program import OUTPUT, Program
 from systolith.models.quantized import Projection, QuantizedEncoder
 from systolith.models.registry import load_model

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.compiler.compile import compile_encoder
-from systolith.compiler.kernels import compile_gemm, regions_of
+from systolith.compiler.gemm import compile_gemm
+from systolith.compiler.kernels import regions_of
 from systolith.compiler.program import Program
 from systolith.models.quantized import Projection
 from systolith.models.registry import load_model

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from systolith.compiler.attention_kernel import compile_attention
 from systolith.compiler.compile import compile_encoder
+from systolith.compiler.gemm import compile_gemm
 from systolith.compiler.hazards import synchronize
-from systolith.compiler.kernels import compile_gemm
 from systolith.compiler.program import CONSTANTS, Program
 from systolith.models.quantized import Projection
 from systolith.models.registry import load_model
