@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from systolith.numerics import polynomial, reference
+from systolith.numerics import integer, polynomial, reference
 
 
 @pytest.mark.parametrize("scale", [2.0**-10, 2.0**-13])
@@ -41,3 +41,24 @@ def test_normalize_has_mean_0_and_deviation_1(deviation):
     wanted = reference.layer_norm(q.astype(np.float64), np.ones(768), np.zeros(768), 0.0)
     np.testing.assert_allclose(got * unit, wanted, atol=2 / deviation)
     assert polynomial.normalize(np.zeros((1, 4), np.int64))[0].tolist() == [[0, 0, 0, 0]]
+
+
+def test_numerator_is_the_papers_polynomial():
+    """1.9e-3 of 127 and what rounding to whole numerators takes, whatever the octave."""
+    t = np.arange(-3, 1100)
+    got = polynomial.numerator(t)
+    exact = np.where(t < 512, 127 * 2.0 ** (-np.maximum(t, 0) / 64), 0)
+    assert np.abs(got - exact * 1.0032).max() < 0.5 + 127 * 2.1e-3
+    assert (got[0], got.max(), got.min()) == (127, 127, 0)
+    # The table's are the nearest; a polynomial with a wrong term would be further away somewhere.
+    assert np.abs(got - integer.numerator(t)).max() == 1
+
+
+@pytest.mark.parametrize("grid", [0, 1, 2])
+def test_gelu_of_the_lanes_is_the_papers_polynomial(grid):
+    q = np.arange(-32768, 32768)
+    x = q * 2.0 ** (grid - 11)
+    a, b, c = polynomial.ERROR_FUNCTION
+    erf = np.sign(x) * (a * (np.minimum(np.abs(x) / np.sqrt(2), -b) + b) ** 2 + c)
+    # Half a unit for the rounding, and what the shifts and the factor of 37 / 2**9 drop.
+    assert np.abs(polynomial.gelu_grid(q, grid) - x / 2 * (1 + erf) * 2.0 ** (11 - grid)).max() < 0.7

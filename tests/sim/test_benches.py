@@ -26,7 +26,7 @@ def test_unknown_bench() -> None:
 def test_every_block_has_its_bench_and_every_bench_its_block() -> None:
     assert set(BLOCKS) < set(BENCHES)
     assert all((UNITS / f"{name}.py").is_file() for name in BLOCKS)
-    helpers = {"blocks", "dma", "play", "streams"}
+    helpers = {"blocks", "dma", "nonlinear", "play", "streams"}
     assert {path.stem for path in UNITS.glob("*.py")} - helpers == set(BLOCKS)
 
 

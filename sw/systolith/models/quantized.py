@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.numerics import integer
+from systolith.numerics.approximation import APPROXIMATIONS, DEFAULT
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +60,10 @@ class AddNorm:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedLayer:
-    """One post-LN encoder layer. ``hidden`` columns are ordered by head, head size = hidden / heads."""
+    """One post-LN encoder layer. ``hidden`` columns are ordered by head, head size = hidden / heads.
+
+    ``approximation`` names the units of the accelerator that the reference computes; the constants serve all.
+    """
 
     heads: int
     query: Projection
@@ -72,6 +76,7 @@ class QuantizedLayer:
     gelu: Gelu
     ffn2: Projection
     ffn2_norm: AddNorm
+    approximation: str = DEFAULT
 
     @property
     def hidden(self) -> int:
@@ -98,6 +103,7 @@ class QuantizedLayer:
             return tensor
 
         keys = slice(0, valid)
+        units = APPROXIMATIONS[self.approximation]
         q, k, v = (
             seen(name, integer.requantize(integer.matmul(x, p.weight), p.bias, p.multiplier, p.shift))
             for name, p in (("query", self.query), ("key", self.key), ("value", self.value))
@@ -108,7 +114,11 @@ class QuantizedLayer:
             columns = slice(head * size, (head + 1) * size)
             scores = integer.matmul(q[:, columns], k[keys, columns].T)
             weights = integer.exponent(
-                scores, scores.max(axis=1), int(self.attention.exponent_multiplier[head]), self.attention.exponent_shift
+                scores,
+                scores.max(axis=1),
+                int(self.attention.exponent_multiplier[head]),
+                self.attention.exponent_shift,
+                units.numerator,
             )
             reciprocal = integer.softmax_reciprocal(weights.astype(np.int64).sum(axis=1))
             context[:, columns] = integer.context(
@@ -123,7 +133,15 @@ class QuantizedLayer:
         inner = seen(
             "ffn",
             integer.gelu(
-                integer.matmul(hidden, p.weight), p.bias, p.multiplier, p.shift, g.multiplier, g.shift, g.offset, g.grid
+                integer.matmul(hidden, p.weight),
+                p.bias,
+                p.multiplier,
+                p.shift,
+                g.multiplier,
+                g.shift,
+                g.offset,
+                g.grid,
+                units.gelu_grid,
             ),
         )
         return seen("output", self._add_norm(inner, hidden, self.ffn2, self.ffn2_norm))
@@ -157,6 +175,10 @@ class QuantizedEncoder:
         _add_constants(seen, self.layers)
         return seen.hexdigest()[:16]
 
+    def approximated(self, name: str) -> "QuantizedEncoder":
+        """The same constants, with the units ``name`` of ``APPROXIMATIONS`` in the reference."""
+        return replace(self, layers=tuple(replace(layer, approximation=name) for layer in self.layers))
+
     def forward(self, x: Array, valid: int | None = None) -> list[Array]:
         """Every layer's int8 output, first to last, for int8 ``x`` (tokens, hidden)."""
         outputs = []
@@ -167,7 +189,12 @@ class QuantizedEncoder:
 
 
 def _add_constants(seen: "hashlib._Hash", node: object) -> None:
-    """Every constant of a layer, in the order of its fields: type, shape and bytes."""
+    """Every constant of a layer, in the order of its fields: type, shape and bytes.
+
+    The approximation is none: it is the configuration's, which a program holds beside this digest.
+    """
+    if isinstance(node, str):
+        return
     if isinstance(node, tuple):
         for part in node:
             _add_constants(seen, part)

@@ -2,10 +2,11 @@
 
 Every function takes and returns arrays; rows are token rows, columns are output channels or keys.
 Nothing here depends on tiling or on the array's size. int64 holds every intermediate exactly.
-The recipe is that of I-BERT (arXiv 2101.01321) with look-up tables in place of its polynomials,
-deferred softmax normalisation, and reciprocals normalised to 16 bits.
+The recipe is that of I-BERT (arXiv 2101.01321) with look-up tables in place of its polynomials (unless a caller gives
+those: ``approximation.APPROXIMATIONS``), deferred softmax normalisation, and reciprocals normalised to 16 bits.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -111,25 +112,47 @@ def gelu(
     shift_b: int,
     offset: int,
     grid: int = 0,
+    unit: Callable[[IntArray, int], IntArray] = gelu_grid,
 ) -> Int8Array:
-    """GELU: requantize to int16 on the grid, table, then ``* multiplier_b / 2**shift_b + offset`` to int8.
+    """GELU: requantize to int16 on the grid, ``unit``, then ``* multiplier_b / 2**shift_b + offset`` to int8.
 
     ``multiplier_a`` uint16 and ``multiplier_b`` int16, one per column; ``offset`` is the int8 zero point.
     """
     q = saturate(scale(_wide(acc) + _wide(bias), multiplier_a, shift_a), 16)
-    y = shift_round(gelu_grid(q, grid) * _wide(multiplier_b), shift_b) + offset
+    y = shift_round(unit(q, grid) * _wide(multiplier_b), shift_b) + offset
     return saturate(y, 8).astype(np.int8)
 
 
-def exponent(scores: npt.ArrayLike, maximum: npt.ArrayLike, multiplier: int, shift: int) -> Int8Array:
-    """EXPONENT: ``127 * 2**-((maximum - score) * multiplier / 2**shift / 64)`` as int8 0 to 127.
+def octave_split(t: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+    """Octave and fraction of EXPONENT's argument, which is first clipped to 0 to 1023."""
+    clipped = np.clip(_wide(t), 0, EXPONENT_MAX)
+    return clipped >> EXPONENT_FRACTION, clipped & ((1 << EXPONENT_FRACTION) - 1)
+
+
+def octaves_down(entry: IntArray, octave: IntArray) -> IntArray:
+    """A numerator times 2**9, halved ``octave`` times and rounded; 0 from 8 octaves on."""
+    return np.where(octave < 8, shift_round(entry, 9 + octave), 0)
+
+
+def numerator(t: npt.ArrayLike) -> IntArray:
+    """``127 * 2**(-t / 64)``, 0 to 127: the softmax numerator of EXPONENT's argument."""
+    octave, fraction = octave_split(t)
+    return octaves_down(EXPONENT_TABLE[fraction], octave)
+
+
+def exponent(
+    scores: npt.ArrayLike,
+    maximum: npt.ArrayLike,
+    multiplier: int,
+    shift: int,
+    unit: Callable[[IntArray], IntArray] = numerator,
+) -> Int8Array:
+    """EXPONENT: ``unit((maximum - score) * multiplier / 2**shift)`` as int8 0 to 127.
 
     ``scores`` int32 (rows, keys); ``maximum`` int32 (rows,) over the valid keys.
     """
     x = np.asarray(_wide(maximum))[..., None] - _wide(scores)
-    t = np.clip(scale(x, multiplier, shift), 0, EXPONENT_MAX)
-    octave, fraction = t >> EXPONENT_FRACTION, t & ((1 << EXPONENT_FRACTION) - 1)
-    return np.where(octave < 8, shift_round(EXPONENT_TABLE[fraction], 9 + octave), 0).astype(np.int8)
+    return unit(scale(x, multiplier, shift)).astype(np.int8)
 
 
 def divide(divisor: npt.ArrayLike) -> IntArray:

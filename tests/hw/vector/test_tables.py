@@ -1,9 +1,10 @@
-"""The look-up tables against the functions that define them, over every argument that matters."""
+"""Look-up tables and polynomials against the functions that define them, over every argument that matters."""
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from systolith.rtl.vector.polynomials import PolynomialExponent, PolynomialGelu
 from systolith.rtl.vector.tables import ExponentTable, GeluTable
 
 
@@ -27,13 +28,15 @@ def run(dut, arguments, grid=None):
     return results[: len(arguments)]
 
 
-def test_exponent_of_every_argument():
+@pytest.mark.parametrize("block", [ExponentTable, PolynomialExponent])
+def test_exponent_of_every_argument(block):
     arguments = [*range(-2, 1030), -(1 << 19), (1 << 19) - 1]
-    np.testing.assert_array_equal(run(ExponentTable(), arguments), ExponentTable.model(arguments))
+    np.testing.assert_array_equal(run(block(), arguments), block.model(arguments))
 
 
 @pytest.mark.parametrize("grid", range(4))
-def test_gelu_around_every_bin(grid):
+@pytest.mark.parametrize("block", [GeluTable, PolynomialGelu])
+def test_gelu_around_every_bin(block, grid):
     edges = np.arange(0, 8192 + 128, 64) >> grid
     arguments = np.concatenate([edges, edges - 1, -edges, [32767, 32768, -32767, -32768, -32769, -(1 << 19)]])
-    np.testing.assert_array_equal(run(GeluTable(), arguments, grid), GeluTable.model(arguments, grid))
+    np.testing.assert_array_equal(run(block(), arguments, grid), block.model(arguments, grid))

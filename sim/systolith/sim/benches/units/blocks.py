@@ -19,6 +19,7 @@ from systolith.rtl.scratchpad import Scratchpad
 from systolith.rtl.tokens import Tokens
 from systolith.rtl.vector import VectorUnit
 from systolith.rtl.vector.lanes import Lanes
+from systolith.rtl.vector.polynomials import PolynomialExponent, PolynomialGelu
 from systolith.rtl.vector.reciprocal import RowReciprocal
 from systolith.rtl.vector.tables import ExponentTable, GeluTable
 from systolith.sim.block import Block
@@ -76,6 +77,14 @@ BLOCKS = {
         ),
         Block(
             "gelu_table", "table of GELU, every argument on every grid", lambda _: GeluTable(),
+            played=True, sized=False,
+        ),
+        Block(
+            "exponent_polynomial", "polynomial of EXPONENT, every argument", lambda _: PolynomialExponent(),
+            played=True, sized=False,
+        ),
+        Block(
+            "gelu_polynomial", "polynomial of GELU, every argument on every grid", lambda _: PolynomialGelu(),
             played=True, sized=False,
         ),
         Block(
