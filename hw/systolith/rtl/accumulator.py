@@ -86,14 +86,14 @@ class Accumulator(wiring.Component):
         )
 
     @property
-    def tree_depth(self) -> int:
-        """Levels, and cycles, of the tree of comparisons."""
-        return (self.config.cols - 1).bit_length()
-
-    @property
     def latency(self) -> int:
         """Cycles from a row on ``add`` until it and its maximum are visible, and ``retired``."""
-        return READ_LATENCY + 4 + self.tree_depth
+        return self.latency_of(self.config)
+
+    @staticmethod
+    def latency_of(config: Config) -> int:
+        """:attr:`latency`, without an accumulator; the tree of comparisons takes a cycle a level."""
+        return READ_LATENCY + 4 + (config.cols - 1).bit_length()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

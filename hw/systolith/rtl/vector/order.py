@@ -13,7 +13,7 @@ from ..isa import LAYOUTS, Function, Opcode
 from .arithmetic import one_of, supported
 
 #: Instructions started and not retired.
-_IN_FLIGHT = 8
+IN_FLIGHT = 8
 
 
 class Order(wiring.Component):
@@ -64,7 +64,7 @@ class Order(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # One bit for each instruction in flight: it completes sums.
-        m.submodules.in_flight = in_flight = SyncFIFOBuffered(width=1, depth=_IN_FLIGHT)
+        m.submodules.in_flight = in_flight = SyncFIFOBuffered(width=1, depth=IN_FLIGHT)
         layout = LAYOUTS[Opcode.VECTOR]
         stream = self.control.instruction
         offered = data.View(layout, stream.payload[: layout.size])
@@ -119,6 +119,6 @@ class Order(wiring.Component):
     @staticmethod
     def _count(m: Module, up: Signal, down: Any, name: str) -> Signal:
         """Instructions whose part ``name`` is done and that have not retired."""
-        count = Signal(range(_IN_FLIGHT + 1), name=f"{name}_done")
+        count = Signal(range(IN_FLIGHT + 1), name=f"{name}_done")
         m.d.sync += count.eq(count + up - down)
         return count

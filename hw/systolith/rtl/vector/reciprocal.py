@@ -84,7 +84,12 @@ class RowReciprocal(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a row to its reciprocal."""
-        return self._first + _NORMALISE_CYCLES + _ROOT_BITS * self.config.layernorm + _MANTISSA_BITS
+        return self.latency_of(self.config)
+
+    @staticmethod
+    def latency_of(config: Config) -> int:
+        """:attr:`latency`, without a divider."""
+        return (_DEVIATION_CYCLES + _ROOT_BITS) * config.layernorm + _NORMALISE_CYCLES + _MANTISSA_BITS
 
     @property
     def _first(self) -> int:

@@ -67,7 +67,7 @@ class RowStatistics(wiring.Component):
         if self.config.layernorm:
             values["squares"] = (integer.SQUARES_BITS, [self._square(m, lane) for lane in lanes])
         trees = {name: self._tree(m, terms) for name, (_, terms) in values.items()}
-        depth = 1 + (len(lanes) - 1).bit_length()
+        depth = self._depth_of(self.config)
 
         # Ahead of the tree's sums, with them, with the row's sum within its block, and with its sum so far.
         early, group, row, written = delayed(m, self.row, depth + 2)[-4:]
@@ -106,6 +106,16 @@ class RowStatistics(wiring.Component):
             completed[name] = total
         self._invert(m, written_valid, written, completed)
         return m
+
+    @staticmethod
+    def _depth_of(config: Config) -> int:
+        """Cycles from results to the sum of their lanes: that of the squares, and the tree."""
+        return 1 + (config.lanes - 1).bit_length()
+
+    @staticmethod
+    def latency_of(config: Config) -> int:
+        """Cycles from a row's last results to its reciprocal, and ``completed``: two more for the row's sums."""
+        return RowStatistics._depth_of(config) + 2 + RowReciprocal.latency_of(config)
 
     def _square(self, m: Module, lane: Value) -> Signal:
         """At most (-2**15)**2: 31 bits."""
