@@ -172,9 +172,8 @@ class Memory:
                     address = issued + 1
                     continue
             until = min(last + 1, (beat // burst + 1) * burst)
-            reads = max(begin + latency, reads) + (
-                full if until - beat == burst else _cycles(until - beat, self._load_pace)
-            )
+            cycles = full if until - beat == burst else _cycles(until - beat, self._load_pace)
+            reads = max(begin + latency, reads) + cycles
             ended.append(reads - 1)
             beat = until
             sent += 1
