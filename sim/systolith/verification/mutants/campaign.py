@@ -1,11 +1,12 @@
 """Are the tests able to fail? Small faults are seeded into RTL, numerics and verifier; the tests must notice.
 
 Each fault lives in a copy of one file that ``PYTHONPATH`` finds before a snapshot of the tree. The tests run nearest
-first and stop at the first failure; RTL that passes them all must still run an encoder, bit-exact and in exactly
-the known cycles. What survives is a hole in the tests unless ``equivalent.toml`` says why it changes nothing.
+first and stop at the first failure; RTL that passes the nearest must run an encoder and random programs, exact in every
+byte and every cycle, before it meets the others. What survives is a hole in the tests unless ``equivalent.toml`` says
+why it changes nothing.
 
-Verdicts are kept in the cache of the simulators. One from the same tree is final; one from another tree is a hint:
-the test that noticed the fault then runs first.
+Verdicts are kept in the cache of the simulators. One is final while nothing has changed that the test which noticed
+the fault depends on (all tests, if none did); else it is a hint: that test then runs first.
 """
 
 import tempfile
@@ -14,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -21,6 +23,7 @@ from systolith.sim.build import cache_directory
 from systolith.verification.evidence import Evidence, Options, Report
 
 from .mutation import Mutation, mutations, sample
+from .on_rtl import ON_RTL
 from .run import Job, Verdict
 from .workshop import Store, Workshop
 
@@ -43,6 +46,8 @@ QUICK = (
 _LIMIT = 1800.0
 #: Mutants at the same time; each is one process and, now and then, a C++ compiler.
 _AT_ONCE = 2
+#: The module that runs programs on the RTL.
+_JUDGE = "systolith.verification.mutants.on_rtl"
 
 
 @dataclass(frozen=True)
@@ -106,44 +111,61 @@ class Hunt:
         self._workshop = workshop
         self._store = store
         self._seconds = store.load("seconds")
-        self._cycles = 0
-        self._measuring = Lock()
+        self._recording, self._learning = Lock(), Lock()
+        self._fingerprint = cache(lambda *starts: workshop.map.fingerprint(starts))
 
     def judge(self, mutation: Mutation) -> Result:
         """Whether anything notices the fault."""
+        tests = self._workshop.map.tests(mutation.path, self._seconds)
         known = self._store.load(key(mutation))
-        if known.get("tree") != self._workshop.fingerprint:
-            verdict = self._tested(mutation, str(known.get("killer", "")))
-            if not verdict.design and not verdict.killer and mutation.path.startswith("hw/"):
-                job = Job(module=self._workshop.map.module(mutation.path), cycles=self._sound_cycles())
-                verdict = self._workshop.run(job, _LIMIT, mutation)
-            known = {"tree": self._workshop.fingerprint, "design": verdict.design, "killer": verdict.killer}
+        if not known or known["fingerprint"] != self._evidence_of(known["design"], known["killer"], tests):
+            verdict = self._tested(mutation, tests, str(known.get("killer", "")))
+            known = {"design": verdict.design, "killer": verdict.killer}
+            known["fingerprint"] = self._evidence_of(verdict.design, verdict.killer, tests)
             self._store.save(key(mutation), known)
         return Result(mutation, known["design"], known["killer"])
 
-    def _tested(self, mutation: Mutation, hint: str) -> Verdict:
-        """The verdict of the tests, those first that noticed the fault in another tree."""
-        tests = self._workshop.map.tests(mutation.path, self._seconds)
+    def _evidence_of(self, design: str, killer: str, tests: list[str]) -> str:
+        """A digest of what a verdict rests on: one test, the programs on the RTL, or everything."""
+        if not design and "::" in killer:
+            return self._fingerprint(killer.partition("::")[0])
+        if design or killer.startswith(ON_RTL):
+            return self._fingerprint(_JUDGE)
+        return self._fingerprint(_JUDGE, *sorted(tests))
+
+    def _tested(self, mutation: Mutation, tests: list[str], hint: str) -> Verdict:
+        """The verdict; what noticed the fault in another tree is tried first."""
+        hardware = mutation.path.startswith("hw/")
         groups = [[*part, "-m", "not slow"] for part in (tests[:1], tests[1:4], tests[4:]) if part]
+        # Of hardware that passes its nearest tests the programs notice more, and sooner, than those further off.
+        first = 0 if hint.startswith(ON_RTL) else 2 if hardware else len(groups)
+        groups, more = groups[:first], groups[first:]
         if "::" in hint and (self._workshop.root / hint.partition("::")[0]).exists():
             groups.insert(0, [hint.partition("[")[0]])
         job = Job(
-            module=self._workshop.map.module(mutation.path), groups=groups, design=mutation.path.startswith("hw/")
-        )
+            module=self._workshop.map.module(mutation.path), groups=groups, design=hardware,
+            trial=self._trial if hardware else "", more=more,
+        )  # fmt: skip
         verdict = self._workshop.run(job, _LIMIT, mutation)
-        for test, seconds in verdict.seconds.items():
-            self._seconds[test] = max(seconds, self._seconds.get(test, 0.0))
+        with self._learning:
+            for test, seconds in verdict.seconds.items():
+                self._seconds[test] = max(seconds, self._seconds.get(test, 0.0))
+            self._store.save("seconds", self._seconds)
         return verdict
 
-    def _sound_cycles(self) -> int:
-        """Cycles of the encoder on the RTL without any fault."""
-        with self._measuring:
-            if not self._cycles:
-                verdict = self._workshop.run(Job(module="systolith.rtl.config", cycles=0), _LIMIT)
-                if not verdict.cycles:
-                    raise RuntimeError(f"without any fault: {verdict.killer}")
-                self._cycles = verdict.cycles
-        return self._cycles
+    @cached_property
+    def _recorded(self) -> str:
+        path = self._workshop.root.parent / "trial"
+        verdict = self._workshop.run(Job(module=_JUDGE, record=str(path)), _LIMIT)
+        if verdict.killer or verdict.design:
+            raise RuntimeError(verdict.killer or verdict.design)
+        return str(path)
+
+    @property
+    def _trial(self) -> str:
+        """The file of the programs for the RTL, recorded when first needed."""
+        with self._recording:
+            return self._recorded
 
     def confirm(self, results: Iterable[Result], report: Report) -> None:
         """Make sure that the tests that noticed a fault pass without one.
@@ -153,16 +175,15 @@ class Hunt:
         RuntimeError
             If one of them fails.
         """
-        self._store.save("seconds", self._seconds)
-        confirmed = self._store.load(("confirmed", self._workshop.fingerprint))
-        killers = sorted({r.killer for r in results if "::" in r.killer and r.killer not in confirmed})
-        if killers:
-            report(f"running the {len(killers)} tests that noticed something without any fault")
-            verdict = self._workshop.run(Job(module="systolith.rtl.config", groups=[killers]), _LIMIT)
+        killers = {r.killer: self._evidence_of("", r.killer, []) for r in results if "::" in r.killer}
+        new = sorted(killer for killer, found in killers.items() if not self._store.load(("confirmed", killer, found)))
+        if new:
+            report(f"running the {len(new)} tests that noticed something without any fault")
+            verdict = self._workshop.run(Job(module=_JUDGE, groups=[new]), _LIMIT)
             if verdict.design or verdict.killer:
                 raise RuntimeError(f"without any fault: {verdict.design or verdict.killer} fails")
-            entry = confirmed | dict.fromkeys(killers, True)
-            self._store.save(("confirmed", self._workshop.fingerprint), entry)
+            for killer in new:
+                self._store.save(("confirmed", killer, killers[killer]), {"confirmed": True})
 
 
 def hunt(

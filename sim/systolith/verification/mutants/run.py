@@ -18,13 +18,10 @@ from typing import Any
 
 from amaranth.hdl import Fragment
 
-from systolith.models.registry import load_model
 from systolith.rtl.config import preset
-from systolith.runtime.device import open_device
 
-#: The encoder that runs on the RTL when no test has failed; the mask leaves two tokens out.
-_ENCODER = {"tokens": 9, "hidden": 24, "heads": 2, "ffn": 40, "layers": 1}
-_VALID = 7
+#: Not imported before it is needed: it brings most of the project, with the fault.
+_ON_RTL = "systolith.verification.mutants.on_rtl"
 #: What one test may take, in seconds of the processor; the slowest takes a fifth of it.
 _TEST_SECONDS = 40.0
 
@@ -41,14 +38,20 @@ class Job:
         Arguments of pytest: each group is collected and run, in order, until a test fails.
     design : bool
         Whether an accelerator must come out before anything is run.
-    cycles : int or None
-        Cycles that an encoder takes on the RTL, run last; 0 to only measure them, None not to run it.
+    trial : str
+        File of programs that must run on the RTL after these groups, as ``on_rtl`` recorded it; empty for none.
+    more : list of list of str
+        Groups that run last.
+    record : str
+        File to record such programs in, instead of all the rest; empty for none.
     """
 
     module: str
     groups: list[list[str]] = field(default_factory=list)
     design: bool = False
-    cycles: int | None = None
+    trial: str = ""
+    more: list[list[str]] = field(default_factory=list)
+    record: str = ""
 
 
 @dataclass(kw_only=True)
@@ -56,12 +59,11 @@ class Verdict:
     """What came out.
 
     ``design`` is what kept the module from being imported or generated, ``killer`` the first test that failed (both
-    empty if none did), ``cycles`` what the encoder took and ``seconds`` what each test file took.
+    empty if none did), and ``seconds`` what each test file took.
     """
 
     design: str = ""
     killer: str = ""
-    cycles: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,22 +101,6 @@ def run_tests(arguments: Sequence[str]) -> tuple[str, dict[str, float]]:
     return recorder.failed, recorder.seconds
 
 
-def run_encoder_on_rtl(cycles: int) -> tuple[str, int]:
-    """What is wrong with a small encoder on the smallest accelerator, or "", and its cycles."""
-    from systolith.runtime.session import run_encoder
-
-    model = load_model("random", **_ENCODER)
-    try:
-        device = open_device(preset("tiny"), "rtl", max_cycles=10 * cycles or None)
-        outcome = run_encoder(model.quantized, model.prepare(), device, valid=_VALID)
-    except Exception as error:
-        return f"encoder on the RTL: {type(error).__name__}", 0
-    if outcome.difference is not None:
-        return "encoder on the RTL: a wrong bit", 0
-    measured = outcome.cycles or 0
-    return (f"encoder on the RTL: {measured} cycles" if cycles and measured != cycles else ""), measured
-
-
 def run(job: Job) -> Verdict:
     """Import, generate, test, simulate; stop at the first that fails."""
     verdict = Verdict()
@@ -127,14 +113,25 @@ def run(job: Job) -> Verdict:
     except Exception as error:
         verdict.design = f"{type(error).__name__}: {error}"[:200]
         return verdict
+    if job.record:
+        verdict.killer = importlib.import_module(_ON_RTL).record(Path(job.record))
+        return verdict
     for group in job.groups:
-        verdict.killer, seconds = run_tests([*group, "-x"])
-        verdict.seconds |= seconds
-        if verdict.killer:
+        if _notices(group, verdict):
             return verdict
-    if job.cycles is not None:
-        verdict.killer, verdict.cycles = run_encoder_on_rtl(job.cycles)
+    if job.trial:
+        verdict.killer = importlib.import_module(_ON_RTL).judge(Path(job.trial))
+    for group in job.more:
+        if verdict.killer or _notices(group, verdict):
+            break
     return verdict
+
+
+def _notices(group: Sequence[str], verdict: Verdict) -> bool:
+    """Whether one of these tests fails."""
+    verdict.killer, seconds = run_tests([*group, "-x"])
+    verdict.seconds |= seconds
+    return bool(verdict.killer)
 
 
 def _too_long(*_: object) -> None:

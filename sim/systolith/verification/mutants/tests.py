@@ -1,13 +1,20 @@
 """Which tests could notice a fault in a file: those that import it, the nearest first."""
 
 import ast
+import sys
 from collections import deque
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 #: Where the packages and the tests of the project lie.
 SOURCES = ("hw", "sw", "sim")
-#: Suites whose time is spent in building simulators: the encoder on the RTL stands for them.
-_LEFT_OUT = ("tests/sim", "tests/runtime", "tests/analysis", "tests/verification", "tests/test_cli.py")
+#: Suites whose time is spent in building simulators, for which the programs on the RTL stand; and those of what is
+#: made beside the hardware, as of what gets no faults (``campaign.LEFT_OUT``).
+_LEFT_OUT = (
+    "tests/sim", "tests/runtime", "tests/analysis", "tests/verification", "tests/test_cli.py", "tests/survey",
+    "tests/sweep", "tests/synthesis", "tests/hw/export", "tests/hw/test_verilog.py", "tests/hw/test_documentation.py",
+)  # fmt: skip
 #: Of one test's own time, what a step further from the file weighs, in seconds.
 _STEP = 5.0
 
@@ -61,6 +68,36 @@ class TestMap:
                     ranked.append((name != mirrored, _STEP * distance + seconds.get(name, 0.0), name))
         return [name for _, _, name in sorted(ranked)]
 
+    def fingerprint(self, starts: Iterable[str]) -> str:
+        """A digest of all that these files (relative to the root) and modules may depend on.
+
+        These are the modules that they import, directly or not, what lies beside or below those and is no Python,
+        the ``conftest.py`` of tests, and the project's settings.
+        """
+        files = {self._root / "pyproject.toml"}
+        waiting, seen = deque[str](), set[str]()
+        for start in starts:
+            if start in self._files:
+                waiting.append(start)
+                continue
+            test = self._root / start
+            own = [test, *(folder / "conftest.py" for folder in test.parents if folder.is_relative_to(self._root))]
+            for path in filter(Path.exists, own):
+                files.add(path)
+                waiting.extend(self._imported(path, ""))
+        while waiting:
+            name = waiting.popleft()
+            if name not in seen:
+                seen.add(name)
+                waiting.extend(self._imports[name])
+        folders = {self._files[name].parent for name in seen}
+        files |= {self._files[name] for name in seen}
+        files |= {p for folder in folders for p in folder.rglob("*.*") if p.suffix not in (".py", ".pyc")}
+        digest = sha256(sys.version.encode())
+        for path in sorted(files):
+            digest.update(str(path.relative_to(self._root)).encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
+
     def _distance(self, test: Path, module: str) -> int | None:
         """Imports from a test to a module, or None if it does not import it."""
         queue = deque((name, 1) for name in self._imported(test, ""))
@@ -86,4 +123,7 @@ class TestMap:
                     package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
                     base = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [node.module])])
                 found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # The name of a module that is imported when it is needed.
+                found.add(node.value)
         return {name for name in found if name in self._files}

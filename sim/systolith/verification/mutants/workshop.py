@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from systolith.sim.build import cache_directory
+
 from .mutation import Mutation
 from .run import Job, Verdict
 from .tests import SOURCES, TestMap
@@ -39,25 +41,27 @@ class Workshop:
         for name in (*SOURCES, "tests", "docs"):
             shutil.copytree(place / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(place / "pyproject.toml", self.root)
-        digest = sha256(sys.version.encode())
-        for path in sorted(p for p in self.root.rglob("*") if p.is_file() and "verification" not in p.parts):
-            digest.update(str(path.relative_to(self.root)).encode() + b"\0" + path.read_bytes())
-        self.fingerprint = digest.hexdigest()
         self.map = TestMap(self.root)
 
     def run(self, job: Job, limit: float, mutation: Mutation | None = None) -> Verdict:
-        """The verdict on the tree with a fault, or on the sound one."""
+        """The verdict on the tree with a fault, or on the sound one.
+
+        A faulty tree has a cache of its own, where it finds what was built without the fault: Verilator's library,
+        and, where the fault changes nothing of the Verilog, the simulator.
+        """
         work = self._directory / f"mutant{next(self._numbers)}"
         work.mkdir()
         paths = [self.root / source for source in SOURCES]
+        cache = cache_directory()
         if mutation is not None:
             paths.insert(0, self._overlay(mutation, work))
+            cache = _linked(cache, work / "cache")
         (work / "job.json").write_text(json.dumps(asdict(job)))
         command = [sys.executable, "-m", "systolith.verification.mutants.run", work / "job.json", work / "result.json"]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "SYSTOLITH_CACHE": str(work / "cache")}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "SYSTOLITH_CACHE": str(cache)}
         env["OPENBLAS_NUM_THREADS"] = "1"
         try:
-            finished = _finishes(command, limit, self.root, env)
+            finished = _finishes(command, limit, self.root, env, work / "output")
             if finished and (work / "result.json").exists():
                 return Verdict(**json.loads((work / "result.json").read_text()))
             return Verdict(killer="the process died" if finished else HANGS)
@@ -75,9 +79,18 @@ class Workshop:
         return work / "overlay"
 
 
-def _finishes(command: list[Any], limit: float, cwd: Path, env: Mapping[str, str]) -> bool:
+def _linked(cache: Path, place: Path) -> Path:
+    """A cache at ``place`` with the entries of another; what is added or locked there stays there."""
+    place.mkdir()
+    for entry in cache.iterdir() if cache.exists() else ():
+        if entry.is_dir() and not entry.name.startswith("partial-"):
+            (place / entry.name).symlink_to(entry)
+    return place
+
+
+def _finishes(command: list[Any], limit: float, cwd: Path, env: Mapping[str, str], said: Path) -> bool:
     """Whether a command ends within ``limit`` seconds; else it is killed with all that it started."""
-    with (Path(env["SYSTOLITH_CACHE"]).parent / "output").open("wb") as output:
+    with said.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
