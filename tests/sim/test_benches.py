@@ -8,11 +8,13 @@ import pytest
 from amaranth.hdl import Module
 
 from systolith.rtl.config import Config, preset
+from systolith.rtl.dma.fetch import Fetch
 from systolith.rtl.vector.tables import ExponentTable
 from systolith.sim import run_benches as runner
-from systolith.sim.benches.units.blocks import BLOCKS
+from systolith.sim.benches.units.blocks import BLOCKS, OnBus
 from systolith.sim.block import block_sources
 from systolith.sim.run_benches import BENCHES, run_bench, run_benches
+from systolith.sim.toolchain import SimulationError
 
 TINY = preset("tiny")
 UNITS = Path(runner.__file__).parent / "benches" / "units"
@@ -41,6 +43,7 @@ def test_block_sources(name: str) -> None:
     assert (f'-var "{port}"' in sources["control.vlt"]) is not block.played
     assert ('-var "play"' in sources["control.vlt"]) is block.played
     assert "module block(" in sources["block.v"]
+    assert ("axi_watch #(" in sources["testbench.sv"]) is block.bus is (name == "load")
 
 
 def _with_a_wrong_table(_: Config) -> object:
@@ -65,6 +68,16 @@ def test_a_wrong_block_fails_its_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [result.passed for result in run.results] == [False]
     assert "Mismatched elements" in run.results[0].failure
     assert not run.checked
+
+
+def test_a_block_that_breaks_the_protocol_fails_its_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that keeps more bursts in flight than its configuration declares: its memory would not mind."""
+    greedy = dataclasses.replace(
+        BLOCKS["fetch"], name="greedy_fetch", component=lambda _: OnBus(TINY, Fetch(TINY), "fetch")
+    )
+    monkeypatch.setitem(runner.BLOCKS, "fetch", greedy)
+    with pytest.raises(SimulationError, match="AR more bursts are outstanding than declared"):
+        run_bench("fetch", dataclasses.replace(TINY, axi_outstanding=1), effort=0.02)
 
 
 @pytest.mark.slow

@@ -20,19 +20,27 @@ def verify(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
-def test_rows_and_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, passed: bool, status: int) -> None:
+def test_rows_and_status(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], passed: bool, status: int
+) -> None:
     seen = []
 
     def run(name: str, options: Options, report: Report) -> list[Evidence]:
         seen.append((name, options))
-        return [Evidence(campaign=name, promise="it works", figure="3 of 3", passed=passed, details={"seed": 7})]
+        return [
+            Evidence(
+                campaign=name, promise="it works", figure="3 of 3", passed=passed, details={"seed": 7},
+                listing=[("source", "lines"), ("core", "4 of 5")],
+            )
+        ]  # fmt: skip
 
     monkeypatch.setattr(commands, "run_campaign", run)
     path = tmp_path / "rows.json"
     assert verify(monkeypatch, "fuzz", "--seed", "7", "--seconds", "9", "--json", str(path)) == status
     assert seen == [("fuzz", Options(seed=7, seconds=9))]
     row = {"campaign": "fuzz", "promise": "it works", "figure": "3 of 3", "passed": passed, "details": {"seed": 7}}
-    assert json.loads(path.read_text()) == [row]
+    assert json.loads(path.read_text()) == [row | {"listing": [["source", "lines"], ["core", "4 of 5"]]}]
+    assert capsys.readouterr().out.rstrip().endswith("4 of 5")
 
 
 def test_a_campaign_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,14 @@
 """Seeded faults: where they are found, what they do to a source, and that tests notice those of a quick run."""
 
 import ast
+import dataclasses
+import pickle
 from pathlib import Path
 
 import pytest
 
 from systolith.verification.evidence import Options, run_campaign
+from systolith.verification.mutants import on_rtl
 from systolith.verification.mutants.campaign import equivalents, files, key, root
 from systolith.verification.mutants.mutation import mutations, sample
 from systolith.verification.mutants.tests import TestMap
@@ -91,6 +94,62 @@ def test_the_mirrored_tests_come_first() -> None:
     assert near[0].startswith("tests/hw/vector/")
     assert "tests/hw/test_accelerator.py" in near
     assert "tests/hw/test_tokens.py" not in near
+
+
+def write(root: Path, **texts: str) -> None:
+    """Files of a small project, by their paths with "_" for "/"."""
+    for name, text in {"pyproject_toml": "", "hw_systolith_rtl_other_py": "", **texts}.items():
+        *folders, stem, suffix = name.split("_")
+        path = root.joinpath(*folders, f"{stem}.{suffix}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+SMALL = {
+    "hw_systolith_rtl_top_py": "from . import part",
+    "hw_systolith_rtl_part_py": "x = 1",
+    "sim_systolith_sim_build_py": "name = 'systolith.rtl.top'",
+    "sim_systolith_sim_cpp_main_cpp": "int main",
+    "tests_hw_conftest_py": "import systolith.rtl.top",
+    "tests_hw_part_py": "",
+    "tests_sim_py": "import systolith.sim.build",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "hardware", "simulator"),
+    [
+        ({"hw_systolith_rtl_other_py": "y = 1"}, False, False),
+        ({"hw_systolith_rtl_part_py": "x = 2"}, True, True),
+        ({"tests_hw_part_py": "z = 1"}, True, False),
+        ({"tests_hw_conftest_py": "import systolith.rtl.part"}, True, False),
+        ({"sim_systolith_sim_cpp_main_cpp": "double main"}, False, True),
+        ({"pyproject_toml": "[tool]"}, True, True),
+    ],
+)
+def test_a_verdict_holds_until_something_changes_that_its_test_depends_on(
+    tmp_path: Path, changed: dict[str, str], hardware: bool, simulator: bool
+) -> None:
+    """Modules imported directly, through others, by a conftest.py or by their name; files beside them."""
+    prints = []
+    for texts in (SMALL, SMALL | changed):
+        write(tmp_path, **texts)
+        tests = TestMap(tmp_path)
+        prints.append((tests.fingerprint(["tests/hw/part.py"]), tests.fingerprint(["tests/sim.py"])))
+    assert [before != after for before, after in zip(*prints, strict=True)] == [hardware, simulator]
+
+
+def test_a_wrong_byte_and_a_cycle_more_on_the_rtl_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_rtl, "_PROGRAMS", 2)
+    path = tmp_path / "trial"
+    assert on_rtl.record(path) == ""
+    trial: on_rtl.Trial = pickle.loads(path.read_bytes())
+    slower = dataclasses.replace(trial, cycles=[*trial.cycles[:2], trial.cycles[2] + 1])
+    path.write_bytes(pickle.dumps(slower))
+    assert on_rtl.judge(path) == f"on the RTL, random program 2: {trial.cycles[2]} cycles, not {slower.cycles[2]}"
+    trial.left[0][1]["scratchpad"][0, 0] ^= 1
+    path.write_bytes(pickle.dumps(trial))
+    assert on_rtl.judge(path).startswith("on the RTL, an encoder: scratchpad row 0, column 0: expected ")
 
 
 def test_every_explained_mutant_exists() -> None:

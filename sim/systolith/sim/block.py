@@ -12,10 +12,13 @@ from amaranth.lib.wiring import Component, Flow
 
 from systolith.rtl.config import Config
 
-from .testbench import TOP, declaration, instance
+from .testbench import PARTS, TOP, declaration, instance, watch
 
 #: Name of the block's Verilog module.
 MODULE = "block"
+#: The checker of a block's bus, and the name of that port.
+WATCH = PARTS / "axi_watch.sv"
+_BUS = "axi"
 #: Environment variable with the path of the file that lists the block's ports: [name, width, output].
 PORTS_VARIABLE = "SYSTOLITH_PORTS"
 #: Files in the simulation's directory: a row of bits for each cycle, inputs (first byte at the most significant
@@ -67,6 +70,9 @@ class Block:
         Its inputs are not the top's but come, a row for each cycle, from a file, and so go its outputs.
     sized : bool
         Whether the block differs with the array's size.
+    bus : bool
+        It has an AXI4 master ``axi``, or half of one, whose protocol is checked, and is ``idle`` when none of its
+        bursts is open.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Block:
     component: Callable[[Config], Any]
     played: bool = False
     sized: bool = True
+    bus: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,13 +100,19 @@ def block_sources(block: Block, config: Config) -> dict[str, str]:
     verilog = importlib.import_module("systolith.rtl.verilog").generate_block(component, config, MODULE)
     header = re.search(rf"module {MODULE}\(([^)]*)\)", verilog)
     clocked = [name for name in ("clk", "rst") if header and re.search(rf"\b{name}\b", header[1])]
-    top = _played_top(ports, clocked) + _PLAYER if block.played else _bare_top(ports, clocked)
+    checker = ""
+    if block.bus:
+        prefix = f"{_BUS}__"
+        nets = {port.name.removeprefix(prefix): port.name for port in ports if port.name.startswith(prefix)}
+        checker = watch(config, nets, "idle")
+    top = _played_top(ports, clocked) + _PLAYER if block.played else _bare_top(ports, clocked, checker)
     visible = [Port("rst", 1, False), *([_PLAY, _DONE] if block.played else ports)]
     control = "".join(
         f'public_flat_{"rd" if port.output else "rw"} -module "{TOP}" -var "{port.name}"\n'
         for port in (Port("clk", 1, False), *visible)
     )
     return {
+        **({WATCH.name: WATCH.read_text(encoding="utf-8")} if block.bus else {}),
         "block.v": verilog,
         "testbench.sv": top,
         "control.vlt": f"`verilator_config\n{control}",
@@ -128,9 +141,9 @@ def _header(ports: list[Port]) -> str:
     return f"module {TOP} (\n" + ",\n".join(lines) + "\n);\n"
 
 
-def _bare_top(ports: list[Port], clocked: list[str]) -> str:
+def _bare_top(ports: list[Port], clocked: list[str], checker: str) -> str:
     nets = {name: name for name in (*clocked, *(port.name for port in ports))}
-    return f"{_header(ports)}{instance(MODULE, 'dut', nets)}endmodule\n"
+    return f"{_header(ports)}{checker}{instance(MODULE, 'dut', nets)}endmodule\n"
 
 
 def _played_top(ports: list[Port], clocked: list[str]) -> str:

@@ -25,6 +25,8 @@ from .testbench import PARTS, MemoryPort, control_file, testbench
 from .toolchain import CPP, SimulationError, Sources, Toolchain
 
 _EXECUTABLE = "simulator"
+#: What makes a block's files, beside the block.
+_BLOCK_SOURCES = ("block.py", "testbench.py", "sv/axi_watch.sv", "benches/units/blocks.py")
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _block_sources(cache: Path, block: Block, config: Config, step: Callable[[st
     """The files of a block's simulator, generated once for the same configuration and sources."""
     amaranth = importlib.metadata.version("amaranth")
     here = Path(__file__).parent
-    own = [(here / path).read_text(encoding="utf-8") for path in ("block.py", "benches/units/blocks.py")]
+    own = [(here / path).read_text(encoding="utf-8") for path in _BLOCK_SOURCES]
     sources = (_source("rtl"), _source("numerics"), *own)
     name = f"block-{_hash(block.name, str(block.played), config.to_toml(), amaranth, *sources)}"
     with _new_entry(cache, name) as work:

@@ -60,10 +60,8 @@ def testbench(config: Config, memory: MemoryPort) -> str:
     dut |= {f"s_axi__{name}": f"s_axi_{name}" for name, _, _ in lite}
     dut |= {f"m_axi__{name}": f"m_axi_{name}" for name, _, _ in axi}
     bus = {name: f"m_axi_{name}" for name, _, _ in axi}
-    limits = {"WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats}
-    limits |= {"OUTSTANDING": config.axi_outstanding}
     if memory is MemoryPort.PORTS:
-        parts.append(instance("axi_watch", "watch", {"clk": "clk", "rst": "rst", "irq": "irq", **bus}, limits))
+        parts.append(watch(config, bus, "irq"))
     else:
         wires |= {f"m_axi_{name}": width for name, width, _ in axi}
         wires |= {"inner_rst": 1} | {f"inner_{name}": width for name, width, _ in lite}
@@ -73,7 +71,7 @@ def testbench(config: Config, memory: MemoryPort) -> str:
         registers |= {f"o_{name}": f"inner_{name}" for name, _, _ in lite}
         port = {"clk": "clk", "rst": "inner_rst", "irq": "irq", **{name: name for name in trace}, **bus}
         port["register_write"] = "inner_wvalid & inner_wready"
-        sizes = {**limits, "UNITS": len(Unit), "INDEX": INDEX_BITS, "CAUSES": CAUSE_BITS}
+        sizes = {**_limits(config), "UNITS": len(Unit), "INDEX": INDEX_BITS, "CAUSES": CAUSE_BITS}
         parts.append(instance("axi_lite_slice", "registers", registers, {"ADDRESS": ADDRESS_BITS}))
         parts.append(instance("dram_port", "dram", port, sizes))
     parts.append(instance("systolith", "dut", dut))
@@ -83,6 +81,23 @@ def testbench(config: Config, memory: MemoryPort) -> str:
     )
     declarations = "".join(f"  {declaration('wire', width, name)};\n" for name, width in wires.items())
     return f"module {TOP} (\n{ports}\n);\n{declarations}{''.join(parts)}endmodule\n"
+
+
+def watch(config: Config, bus: Mapping[str, str], quiet: str) -> str:
+    """The checker of an AXI4 bus, given the net of each of its signals; no burst may be open while ``quiet`` is high.
+
+    Channels that are not there are left out of ``bus``.
+    """
+    nets = {name: bus.get(name, "'0") for name, _, _ in members(Axi(config))}
+    return instance("axi_watch", "watch", {"clk": "clk", "rst": "rst", "irq": quiet, **nets}, _limits(config))
+
+
+def _limits(config: Config) -> dict[str, int]:
+    """Parameters of whatever checks the bus: widths in bits, and what the configuration declares."""
+    return {
+        "WIDTH": config.axi_data_width, "ADDRESS": config.axi_address_width, "BEATS": config.axi_burst_beats,
+        "OUTSTANDING": config.axi_outstanding,
+    }  # fmt: skip
 
 
 def declaration(kind: str, width: int, name: str) -> str:

@@ -136,7 +136,7 @@ class Toolchain:
 
     def compile_design(self, sources: Sources, directory: Path) -> list[Path]:
         """Compile the translated design and the simulator's own C++ to objects in ``directory``."""
-        own = sorted(CPP.glob("*.cpp")) if self.bare_loop else [CPP / "main.cpp"]
+        own = sorted(CPP.glob("*.cpp")) if self.bare_loop else [CPP / "main.cpp", CPP / "axi_watch.cpp"]
         fast = [(path, _FAST) for path in (*sources.fast, *own)]
         bare = f"-DBARE_LOOP={int(self.bare_loop)}"
         return self._compile(fast + [(path, _SLOW) for path in sources.slow], directory, (bare,))

@@ -51,6 +51,12 @@ def verify(
             "[green]pass[/]" if row.passed else "[red]FAIL[/]",
         )
     out.print(table)
+    if len(evidence) == 1 and evidence[0].listing:
+        heading, *rows = evidence[0].listing
+        listing = Table(*heading, box=None)
+        for cells in rows:
+            listing.add_row(*cells)
+        out.print(listing)
     if json_file is not None:
         write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
     if not evidence or not all(row.passed for row in evidence):

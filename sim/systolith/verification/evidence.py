@@ -48,13 +48,15 @@ class Options:
 class Evidence:
     """One row of the table: a promise, the figure that a campaign measured for it, and whether it holds.
 
-    ``details`` is what a program would want to read: counts, seeds, survivors; plain JSON values.
+    ``details`` is what a program would want to read: counts, seeds, survivors; plain JSON values. ``listing`` is what a
+    reader wants to see when this is all that ran: a table, its first row the heading.
     """
 
     campaign: str
     promise: str
     figure: str
     passed: bool
+    listing: list[tuple[str, ...]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
 

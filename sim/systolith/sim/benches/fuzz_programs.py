@@ -88,14 +88,14 @@ class _Host:
 
 @cocotb.test()
 async def fuzz_programs(dut: Any) -> None:
-    """Batch after batch, as the named pipe says, until whoever started the simulator ends it."""
+    """Batch after batch, as the named pipe says, until it says nothing or whoever started the simulator ends it."""
     config = configuration()
     dram = np.memmap("dram", np.uint8, "r+")
     memories = ChipMemories(config, Path("memories"))
     host = _Host(dut, Shared("status"))
     with Path(PIPE).open() as batches:
-        for line in batches:
-            await _batch(config, Files(Path(line.strip())), dram, memories, host)
+        while place := batches.readline().strip():
+            await _batch(config, Files(Path(place)), dram, memories, host)
 
 
 async def _batch(config: Config, files: Files, dram: Any, memories: ChipMemories, host: _Host) -> None:

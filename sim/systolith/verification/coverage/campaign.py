@@ -1,8 +1,8 @@
 """What simulations reach: lines and branches of the Verilog, toggles of its registers, values of instruction fields.
 
-Encoders, random programs and the benches of the registers and buses run on the smallest accelerator, built to count
-(``systolith.sim.counting``). ``floor.toml`` holds what must be reached, overall and of each source file's
-lines, and why the rest is not. The quick share is one block alone, the token counters.
+Encoders, random programs as in the fuzz, faults of every kind and the benches of the registers and buses run on the
+smallest accelerator, built to count (``systolith.sim.counting``). ``floor.toml`` holds what must be reached, overall
+and of each source file's lines, and why the rest is not. The quick share is one block alone, the token counters.
 """
 
 import contextlib
@@ -17,24 +17,29 @@ from typing import Any
 
 import numpy as np
 
-from systolith.compiler.footprint import space_rows
 from systolith.models.registry import load_model
 from systolith.rtl.config import Config, preset
 from systolith.runtime.rtl import RtlDevice
 from systolith.runtime.session import run_encoder
 from systolith.sim.block import MODULE
+from systolith.sim.build import Simulator, build
 from systolith.sim.dram import DramSettings
 from systolith.sim.run_benches import run_benches
 from systolith.sim.toolchain import COVERAGE_VARIABLE, SimulationError
 from systolith.verification.evidence import Evidence, Options, Report
+from systolith.verification.faults import campaign as faults
+from systolith.verification.faults.kinds import KINDS
+from systolith.verification.fuzz import campaign as fuzz
+from systolith.verification.fuzz.batch import Fuzzer
 from systolith.verification.fuzz.fields_hit import FieldCoverage
-from systolith.verification.programs.random_program import random_program, random_regions
 
 from .points import LINES, TOGGLES, Point, Reached, by_source, read_points, registers, sources, total
 
 FLOOR = Path(__file__).with_name("floor.toml")
-#: Random programs without ``seconds``, and instructions of each.
-_PROGRAMS, _LENGTH = 60, 40
+#: Batches of random programs without ``seconds``, and programs of each.
+_BATCHES, _BATCH = 10, 64
+#: Injections of each kind of fault.
+_INJECTIONS = 4
 #: Benches of the whole accelerator, and the one of the quick share.
 _BENCHES, _QUICK_BENCH = ("csr", "bus_peers"), "tokens"
 #: Encoders: shape, valid tokens, memory latency, bandwidth and seed.
@@ -66,18 +71,40 @@ def collect(directory: Path, counts: Counter[Point]) -> None:
         path.unlink()
 
 
-def run_programs(config: Config, options: Options, report: Report, fields: FieldCoverage) -> Iterator[None]:
-    """Run random programs; after each, its fields are counted."""
+def run_programs(config: Config, simulator: Simulator, options: Options, report: Report) -> FieldCoverage:
+    """Run random programs; the values of their fields."""
+    tally = fuzz.Tally()
     start, done = time.monotonic(), 0
-    while done < _PROGRAMS if options.seconds is None else time.monotonic() - start < options.seconds:
-        rng = np.random.default_rng([options.seed, done])
-        program = random_program(config, rng, _LENGTH)
-        regions = random_regions(config, program.region_bytes, rng)
-        RtlDevice(config, latency=int(rng.integers(1, 60)), seed=done).run(program.image, regions)
-        fields.add(program.instructions, config, space_rows(config, program.region_bytes))
-        done += 1
-        report(f"{done} random programs")
-        yield
+    with Fuzzer(config, simulator) as fuzzer:
+        while done < _BATCHES if options.seconds is None else time.monotonic() - start < options.seconds:
+            label = f"coverage, seed {options.seed}, batch {done}"
+            fuzz.run_batch(fuzzer, np.random.default_rng([options.seed, done]), _BATCH, label, tally, report)
+            done += 1
+            report(f"{tally.programs} random programs")
+    _all_well("a random program", tally.differences)
+    return tally.coverage
+
+
+def inject_faults(config: Config, simulator: Simulator, options: Options, report: Report) -> None:
+    """Every kind of fault, each with a correct program after it."""
+    tally = faults.Tally()
+    faults.inject(config, simulator, _INJECTIONS * len(KINDS), options.seed, tally, report)
+    _all_well("a fault", tally.failures)
+
+
+def run_encoders(config: Config, report: Report) -> None:
+    """All of :data:`_ENCODERS`."""
+    for shape, valid, memory in _ENCODERS:
+        report(f"an encoder of {shape['tokens']} tokens")
+        model = load_model("random", **shape)
+        device = RtlDevice(config, memory=memory, peek=True, report=report)
+        outcome = run_encoder(model.quantized, model.prepare(), device, valid=valid)
+        _all_well(f"an encoder of {shape['tokens']} tokens", [str(outcome.difference)] * (not outcome.bit_exact))
+
+
+def _all_well(what: str, wrong: list[str]) -> None:
+    if wrong:
+        raise SimulationError(f"{what}: {wrong[0]}")
 
 
 def campaign(options: Options, report: Report) -> list[Evidence]:
@@ -85,22 +112,15 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
     floors = tomllib.loads(FLOOR.read_text(encoding="utf-8"))
     config = preset("tiny")
     counts: Counter[Point] = Counter()
-    fields = FieldCoverage()
     with counting() as directory:
         if options.quick:
             _bench((_QUICK_BENCH,), config, report)
             collect(directory, counts)
             return [judge(by_source(counts, {MODULE: _QUICK_BENCH}), None, floors["quick"])]
-        for shape, valid, memory in _ENCODERS:
-            report(f"an encoder of {shape['tokens']} tokens")
-            model = load_model("random", **shape)
-            device = RtlDevice(config, memory=memory, report=report)
-            outcome = run_encoder(model.quantized, model.prepare(), device, valid=valid)
-            if not outcome.bit_exact:
-                raise SimulationError(f"an encoder of {shape['tokens']} tokens: {outcome.difference}")
-            collect(directory, counts)
-        for _ in run_programs(config, options, report, fields):
-            collect(directory, counts)
+        simulator = build(config, peek=True, report=report)
+        run_encoders(config, report)
+        fields = run_programs(config, simulator, options, report)
+        inject_faults(config, simulator, options, report)
         _bench(_BENCHES, config, report)
         collect(directory, counts)
     return [judge(by_source(counts, sources(config)), fields, floors["full"])]
@@ -108,8 +128,11 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
 
 def _bench(names: tuple[str, ...], config: Config, report: Report) -> None:
     failed = [result.name for result in run_benches(names, config, report=report) if not result.passed]
-    if failed:
-        raise SimulationError(f"benches failed: {', '.join(failed)}")
+    _all_well("benches", failed)
+
+
+def _share(reached: Reached) -> tuple[str, str]:
+    return f"{reached.hit:,} of {reached.total:,}", f"{reached.share:.1f} %" if reached.total else ""
 
 
 def judge(table: Mapping[str, dict[str, Reached]], fields: FieldCoverage | None, floors: Mapping[str, Any]) -> Evidence:
@@ -129,6 +152,13 @@ def judge(table: Mapping[str, dict[str, Reached]], fields: FieldCoverage | None,
         promise="simulations reach the lines of the Verilog, the toggles of its registers and the values of fields",
         figure=", ".join(f"{kind} {value:.1f} %" for kind, value in share.items()),
         passed=not low,
+        listing=[
+            ("source", LINES, "", TOGGLES, ""),
+            *(
+                (name, *(cell for kind in (LINES, TOGGLES) for cell in _share(row[kind])))
+                for name, row in sorted(table.items())
+            ),
+        ],
         details={
             "below": low,
             "sources": {

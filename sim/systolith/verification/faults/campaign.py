@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from systolith.rtl.config import Config, preset
-from systolith.sim.build import build
+from systolith.sim.build import Simulator, build
 from systolith.verification.evidence import Evidence, Options, Report
 
 from .batch import Injection, run_batch
@@ -42,12 +42,11 @@ def shares(options: Options) -> list[tuple[Config, int]]:
     return [(tiny, 700), (uneven, 150), (wide, 150)]
 
 
-def inject(config: Config, number: int, seed: int, tally: Tally, report: Report) -> None:
-    """Make and judge injections into ``config``'s RTL until ``number`` of them took effect.
+def inject(config: Config, simulator: Simulator, number: int, seed: int, tally: Tally, report: Report) -> None:
+    """Make and judge injections into ``config``'s RTL in ``simulator`` until ``number`` of them took effect.
 
     Kinds come in turn; one that came too late to take effect is tried again before the next.
     """
-    simulator = build(config, report=report)
     pool = subjects(config, seed)
     source = random.Random(f"{seed} {config.rows} {config.cols}")
     turns = cycle(KINDS)
@@ -84,7 +83,7 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
     """1,000 injections on three sizes, or one of each kind on the smallest."""
     tally = Tally()
     for config, number in shares(options):
-        inject(config, number, options.seed, tally, report)
+        inject(config, build(config, report=report), number, options.seed, tally, report)
     for failure in tally.failures[:10]:
         report(failure)
     counts = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.kinds.items()))

@@ -26,8 +26,10 @@ _BENCH = "systolith.sim.benches.fuzz_programs"
 DRAM_BYTES = 1 << 20
 #: Seconds after which a batch is given up, and between looks for its end.
 _LIMIT = 600.0
+#: Seconds that the simulator gets to end by itself.
+_ENDING = 20.0
 _INTERVAL = 0.002
-#: The named pipe in the process's directory on which it is told the next batch's directory.
+#: The named pipe in the process's directory on which it is told the next batch's directory, or in an empty line to end.
 PIPE = "next"
 
 
@@ -92,7 +94,10 @@ class Session:
         self._running: tuple[Files, npt.NDArray[np.uint8], npt.NDArray[Any]] | None = None
 
     def close(self) -> None:
-        """End the simulator."""
+        """Let the simulator end by itself, as then it leaves what it counted; if it does not, it is ended."""
+        if self._simulation is not None:
+            os.write(self._pipe, b"\n")
+            self._simulation.wait(_ENDING)
         self._open.close()
         self._simulation = None
 

@@ -66,9 +66,14 @@ BLOCKS = {
         Block("accumulator", "additions, reads, writes and maxima of the accumulator", Accumulator, played=True),
         Block("tokens", "token counters from empty to full", lambda _: Tokens(), played=True, sized=False),
         Block("vector", "vector unit: random instructions against the functional device", VectorUnit),
-        Block("load", "LOAD between cocotbext-axi's memory and stalled rows", lambda c: OnBus(c, LoadUnit(c), "load")),
-        Block("store", "STORE between stalled rows and cocotbext-axi's memory", StoreUnit),
-        Block("fetch", "fetch of programs from cocotbext-axi's memory", lambda c: OnBus(c, Fetch(c), "fetch")),
+        Block(
+            "load", "LOAD between cocotbext-axi's memory and stalled rows", lambda c: OnBus(c, LoadUnit(c), "load"),
+            bus=True,
+        ),
+        Block("store", "STORE between stalled rows and cocotbext-axi's memory", StoreUnit, bus=True),
+        Block(
+            "fetch", "fetch of programs from cocotbext-axi's memory", lambda c: OnBus(c, Fetch(c), "fetch"), bus=True,
+        ),
         Block("dispatch", "decode, queues and tokens with units of random speed", Dispatch),
         Block("registers", "register file behind cocotbext-axi's AXI4-Lite master", Csr),
         Block("lanes", "every function of the vector unit's lanes", Lanes, played=True),
