@@ -52,9 +52,10 @@ def verify(
         )
     out.print(table)
     if len(evidence) == 1 and evidence[0].listing:
-        heading, *rows = evidence[0].listing
-        listing = Table(*heading, box=None)
-        for cells in rows:
+        listing = Table(box=None)
+        for heading in evidence[0].listing[0]:
+            listing.add_column(heading)
+        for cells in evidence[0].listing[1:]:
             listing.add_row(*cells)
         out.print(listing)
     if json_file is not None:
