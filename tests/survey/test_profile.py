@@ -7,7 +7,9 @@ import pytest
 
 from systolith import cli
 from systolith.rtl.config import preset
+from systolith.survey.bound import layer_bounds
 from systolith.survey.figure import Options, run_figure
+from systolith.survey.hybrid import Shape
 from systolith.survey.profile import SURVEY, ridge
 
 
@@ -42,11 +44,26 @@ def test_a_profile_is_written_as_json(monkeypatch, tmp_path, capsys):
     assert "infinite local memory" in capsys.readouterr().out
 
 
-def test_an_operation_is_bounded_by_what_the_array_does_in_a_cycle(monkeypatch, capsys):
+def test_an_operation_is_bounded_by_what_the_array_does_in_a_cycle(monkeypatch, capsys, tmp_path):
     sizes = ("--hidden", "32", "--heads", "2", "--ffn", "64")
-    assert command(monkeypatch, "bound", "--seq", "8", "--preset", "tiny", *sizes) == 0
+    target = tmp_path / "bound.json"
+    assert command(monkeypatch, "bound", "--seq", "8", "--preset", "tiny", *sizes, "--json", str(target)) == 0
     line = next(text for text in capsys.readouterr().out.splitlines() if "projections" in text)
     assert f"{3 * 8 * 32 * 32 // 16:,}" in line
+    (record,) = json.loads(target.read_text())
+    assert record["operations"]["projections"]["compute"] == 3 * 8 * 32 * 32 / 16
+    assert record["layer"]["cycles"] >= sum(o["compute"] for o in record["operations"].values())
+    assert record["layer"]["measured"] is None
+
+
+def test_no_operation_is_measured_faster_than_its_bound(tmp_path):
+    shape = Shape(hidden=32, heads=2, ffn=64, tokens=8)
+    found = layer_bounds(shape, preset("tiny"), Options(cache=tmp_path), lambda text: None, measured=True)
+    assert found.measured is not None
+    assert found.measured >= found.layer.cycles
+    for operation in found.operations:
+        assert operation.measured is not None
+        assert operation.measured >= operation.compute
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Lower bounds on the cycles of an encoder layer and of each of its operations, and measured cycles beside them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from systolith.analysis.bounds import Bound, Product, bound, encoder_work, product_traffic
 from systolith.rtl.config import Config
@@ -80,23 +81,53 @@ def operation_bounds(shape: Shape, config: Config, whole: Whole | None = None) -
     ]
 
 
-def bound_table(shape: Shape, config: Config, options: Options, report: Report, *, measured: bool) -> FigureTable:
-    """The table of ``systolith bound``; ``measured`` runs the layer on the RTL."""
+@dataclass(frozen=True)
+class LayerBounds:
+    """The bounds of a layer and of its operations; ``measured`` (cycles) and those of the operations, if it was run."""
+
+    shape: Shape
+    config: Config
+    layer: Bound
+    operations: list[OperationBound]
+    measured: int | None
+
+    def record(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "shape": asdict(self.shape),
+            "config": self.config.to_dict(),
+            "layer": asdict(self.layer) | {"cycles": self.layer.cycles, "measured": self.measured},
+            "operations": {o.name: asdict(o) | {"cycles": o.cycles} for o in self.operations},
+        }
+
+    def table(self) -> FigureTable:
+        """The table of ``systolith bound``."""
+        shape, config, layer = self.shape, self.config, self.layer
+        rows = [_row(o.name, o.compute, o.vector, f"{o.alone:,.0f}", o.cycles, o.measured) for o in self.operations]
+        rows.append(
+            _row("layer", layer.compute, layer.vector, f"{layer.memory:,.0f}", layer.cycles, self.measured)
+        )  # fmt: skip
+        return FigureTable(
+            title=f"{shape.tokens} tokens, hidden {shape.hidden}, {shape.heads} heads, FFN {shape.ffn}, "
+            f"{config.rows}x{config.cols}: cycles",
+            columns=("operation", "compute", "vector", "memory", "bound", "measured", "bound / measured"),
+            rows=tuple(rows),
+            note="Bounds are computed. Memory of an operation: alone, operands and result in DRAM, at least "
+            "2mnk/sqrt(S) - 2S bytes (arXiv 1702.02017) in both directions; in a layer they may stay on the chip, so "
+            "it is no part of its bound there; of the layer: every weight, input and output byte once. "
+            + ("Measured: RTL, cycles of the array on the operation or waiting for it." if self.measured else ""),
+        )
+
+
+def layer_bounds(shape: Shape, config: Config, options: Options, report: Report, *, measured: bool) -> LayerBounds:
+    """All bounds of a layer; ``measured`` runs it on the RTL."""
     whole = whole_layer(shape, config, options, report) if measured else None
-    layer = layer_bound(shape, config)
-    found = operation_bounds(shape, config, whole)
-    rows = [_row(o.name, o.compute, o.vector, f"{o.alone:,.0f}", o.cycles, o.measured) for o in found]
-    took = whole.cycles if whole else None
-    rows.append(_row("layer", layer.compute, layer.vector, f"{layer.memory:,.0f}", layer.cycles, took))
-    return FigureTable(
-        title=f"{shape.tokens} tokens, hidden {shape.hidden}, {shape.heads} heads, FFN {shape.ffn}, "
-        f"{config.rows}x{config.cols}: cycles",
-        columns=("operation", "compute", "vector", "memory", "bound", "measured", "bound / measured"),
-        rows=tuple(rows),
-        note="Bounds are computed. Memory of an operation: alone, operands and result in DRAM, at least "
-        "2mnk/sqrt(S) - 2S bytes (arXiv 1702.02017) in both directions; in a layer they may stay on the chip, so it is "
-        "no part of its bound there; of the layer: every weight, input and output byte once. "
-        + ("Measured: RTL, cycles of the array on the operation or waiting for it." if whole else ""),
+    return LayerBounds(
+        shape,
+        config,
+        layer_bound(shape, config),
+        operation_bounds(shape, config, whole),
+        whole.cycles if whole else None,
     )
 
 

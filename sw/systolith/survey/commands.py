@@ -81,9 +81,10 @@ def bound(
     heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
     ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
     measure: Annotated[bool, typer.Option(help="Run the layer on the RTL too.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the bounds to this file.")] = None,
 ) -> None:
     """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
-    from .bound import bound_table
+    from .bound import layer_bounds
     from .hybrid import Shape
     from .profile import check_tokens, network_of
 
@@ -92,13 +93,17 @@ def bound(
         raise SurveyError(f"{model} is a decoder; bounds are of encoder layers")
     hardware = Config.from_toml(config) if config else preset(preset_name)
     options = Options(cache=cache_directory() / "survey")
+    records = []
     for tokens in _lengths(seq):
         sizes = {"hidden": network.hidden, "heads": network.heads, "ffn": network.ffn}
         shape = Shape(**sizes, tokens=check_tokens(tokens))
         with err.status("bound") as status:
-            table = bound_table(shape, hardware, options, status.update, measured=measure)
-        out.print(_printed(table))
-        out.print(table.note, style="dim", markup=False, soft_wrap=True)
+            found = layer_bounds(shape, hardware, options, status.update, measured=measure)
+        records.append(found.record())
+        out.print(_printed(found.table()))
+        out.print(found.table().note, style="dim", markup=False, soft_wrap=True)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(records, indent=1) + "\n")
 
 
 def _lengths(text: str) -> list[int]:
