@@ -21,6 +21,7 @@ from systolith.compiler.plan import CapacityError
 from systolith.compiler.program import Program
 from systolith.files import check_writable, error_sentence, read_text, write_whole
 from systolith.models.registry import Model, ModelError, load_model
+from systolith.numerics.approximation import DEFAULT
 from systolith.rtl.config import Config, ConfigError, preset
 from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
@@ -401,6 +402,7 @@ def sim(
 def evaluate(
     model: ModelName = "minilm-l6",
     sentences: Annotated[int, typer.Option(min=1, help="How many held-out texts.")] = 400,
+    approximation: Annotated[str, typer.Option(help="Of softmax and GELU: look-up or polynomial.")] = DEFAULT,
     json_file: JsonFile = None,
 ) -> None:
     """Cosine between sentence embeddings of the integer encoder and of fp32, over held-out texts."""
@@ -409,7 +411,7 @@ def evaluate(
     check_writable(json_file)
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("evaluating", total=sentences)
-        record = evaluate_model(model, sentences, progress=lambda done: bar.update(task, completed=done))
+        record = evaluate_model(model, sentences, lambda done: bar.update(task, completed=done), approximation)
     out.print(f"{record['n']} texts: cosine mean {record['mean']:.4f}, min {record['min']:.4f}")
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")

@@ -35,6 +35,8 @@ def test_default_preset_keeps_its_memory_budget() -> None:
         ({"accumulator_bytes": 64}, "accumulator_bytes of 64 holds 0 rows; a 16x16 array needs at least 64"),
         ({"matrix_queue": 1}, "matrix_queue must be 2 to 64 instructions, not 1"),
         ({"softmax": 1}, "softmax must be bool, not 1"),
+        ({"approximation": "table"}, "approximation must be look-up or polynomial, not 'table'"),
+        ({"approximation": True}, "approximation must be str, not True"),
     ],
 )
 def test_refuses(changes: dict[str, int], message: str) -> None:

@@ -128,3 +128,9 @@ def test_too_long_a_text_is_refused(model):
 def test_a_model_without_text_cannot_be_evaluated():
     with pytest.raises(ModelError, match="model random reads no text to evaluate on"):
         evaluate_model("random", 3)
+
+
+def test_an_unknown_approximation_cannot_be_evaluated():
+    message = "unknown approximation 'table'; the approximations are look-up, polynomial"
+    with pytest.raises(ModelError, match=message):
+        evaluate_model("random", 3, approximation="table")

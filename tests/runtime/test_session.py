@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from systolith.analysis.causes import causes
+from systolith.compiler.hazards import ProgramError
 from systolith.compiler.program import CONSTANTS
 from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
@@ -24,6 +25,10 @@ from systolith.runtime.session import run_encoder
             dataclasses.replace(PRESETS["tiny"], axi_data_width=512, lanes=2, scratchpad_bytes=2200),
             {"tokens": 14, "hidden": 32, "heads": 2, "ffn": 72, "layers": 1},
         ),
+        (
+            dataclasses.replace(PRESETS["tiny"], approximation="polynomial"),
+            {"tokens": 19, "hidden": 24, "heads": 2, "ffn": 40, "layers": 1},
+        ),
     ],
 )
 @pytest.mark.parametrize("memory_seed", [None, 1])
@@ -39,6 +44,23 @@ def test_rtl_equals_the_reference_on_regular_and_random_bus_timing(
     assert sum(o.cycles for o in outcome.operations) == outcome.cycles
     assert outcome.result.counters["instructions"] == len(outcome.program.operation_of)
     assert sum(causes(outcome.result.counters).values()) == outcome.cycles
+
+
+def test_the_reference_is_that_of_the_device_and_the_program_too() -> None:
+    model = load_model("random", tokens=19, layers=1, hidden=24, heads=2, ffn=40)
+    x = model.prepare()
+    look_up, polynomial = (
+        run_encoder(
+            model.quantized, x, FunctionalDevice(dataclasses.replace(PRESETS["tiny"], approximation=approximation))
+        )
+        for approximation in ("look-up", "polynomial")
+    )
+    assert look_up.bit_exact
+    assert polynomial.bit_exact
+    assert not np.array_equal(look_up.outputs[-1], polynomial.outputs[-1])
+    message = "program is for another configuration: approximation is polynomial there, look-up here"
+    with pytest.raises(ProgramError, match=message):
+        run_encoder(model.quantized, x, FunctionalDevice(PRESETS["tiny"]), program=polynomial.program)
 
 
 class Corrupting(Device):

@@ -10,6 +10,7 @@ from systolith.numerics import reference
 from systolith.survey import unit_area, unit_variants, units
 from systolith.survey.figure import Options, SurveyError
 from systolith.survey.unit_variants import VARIANTS, errors, replaced
+from systolith.synthesis.hierarchy import Area
 
 
 @pytest.mark.parametrize(
@@ -64,22 +65,33 @@ def test_areas_come_from_the_synthesis_of_each_configuration(monkeypatch, tmp_pa
 
     class Fake:
         def __init__(self, config):
-            lut = 1000.0 + 100 * config.softmax + 20 * config.gelu + 3 * config.layernorm
+            polynomial = config.approximation == "polynomial"
+            lut = 1000.0 + 100 * config.softmax + 20 * config.gelu + 3 * config.layernorm - 50 * polynomial
             self.total = {"lut": lut, "ff": 1.0, "dsp": 2.0, "bram": 3.0}
+            lanes = {"lut": 80.0 - 40 * polynomial, "ff": 8.0, "dsp": 4.0 * polynomial, "bram": 0.0}
+            self.areas = [
+                Area(unit=unit, resources=lanes) for unit in ("array", "softmax units", "GELU units") if config.softmax
+            ]
 
     def measure(config, target, report):
-        seen.append((target.name, config.rows, config.softmax, config.gelu, config.layernorm))
+        seen.append((target.name, config.rows, config.softmax, config.gelu, config.layernorm, config.approximation))
         return Fake(config)
 
     monkeypatch.setattr(unit_area, "measure_area", measure)
-    table = unit_area.figure(Options(cache=tmp_path), lambda text: None).tables[0]
-    assert [(row[0], row[-1]) for row in table.rows] == [
+    whole, lane = unit_area.figure(Options(cache=tmp_path), lambda text: None).tables
+    assert [(row[0], row[-1]) for row in whole.rows] == [
         ("none", "+0.0%"), ("softmax", "+10.0%"), ("gelu", "+2.0%"), ("layernorm", "+0.3%"), ("all", "+12.3%"),
+        ("all, polynomial", "+7.3%"),
     ]  # fmt: skip
-    assert len(seen) == len(set(seen)) == 5
+    assert lane.rows == (
+        ("softmax units, look-up", "20", "2", "0", "0"), ("softmax units, polynomial", "10", "2", "1", "0"),
+        ("GELU units, look-up", "20", "2", "0", "0"), ("GELU units, polynomial", "10", "2", "1", "0"),
+    )  # fmt: skip
+    assert len(seen) == len(set(seen)) == 6
     assert unit_area.figure(Options(cache=tmp_path, quick=True), lambda text: None).data["area"].keys() == {
         "none",
         "all",
+        "all, polynomial",
     }
 
 

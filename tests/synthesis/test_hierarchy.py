@@ -26,7 +26,7 @@ def statistics(**modules):
         ("systolith.core.matrix.array", "array"),
         ("systolith.core.matrix.activation_walk", "MATRIX walks and queues"),
         ("systolith.core.vector.lanes$130", "VECTOR lanes"),
-        ("systolith.core.vector.lanes$130.gelu_11", "GELU tables"),
+        ("systolith.core.vector.lanes$130.gelu_11", "GELU units"),
         ("systolith.core.vector.statistics", "row statistics"),
         ("systolith.core.vector.statistics.invert", "row reciprocals"),
         ("systolith.counters$158", "counters"),

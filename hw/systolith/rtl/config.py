@@ -1,6 +1,7 @@
 """The one description of an accelerator: sizes, buses, units; validated, frozen, TOML in and out."""
 
 import dataclasses
+import json
 import math
 import tomllib
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from systolith.files import brief, read_text, shown
+from systolith.numerics.approximation import APPROXIMATIONS, DEFAULT
 
 _KIB = 1024
 #: Most bytes of a configuration file. Twenty keys take less than one KiB, and long dotted keys cubic time to parse.
@@ -58,6 +60,8 @@ class Config:
         Depth of each unit's queue. 2 to 64.
     softmax, gelu, layernorm : bool
         Which non-linear functions the vector unit has.
+    approximation : str
+        What computes softmax's exponential and GELU in the lanes: ``look-up`` (tables) or ``polynomial`` (I-BERT's).
 
     Raises
     ------
@@ -85,6 +89,7 @@ class Config:
     softmax: bool = True
     gelu: bool = True
     layernorm: bool = True
+    approximation: str = DEFAULT
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -108,6 +113,8 @@ class Config:
             banks = getattr(self, name)
             if banks not in (1, 2, 4, 8, 16):
                 raise ConfigError(f"{name} must be 1, 2, 4, 8 or 16, not {shown(banks)}")
+        if self.approximation not in APPROXIMATIONS:
+            raise ConfigError(f"approximation must be {' or '.join(APPROXIMATIONS)}, not {shown(self.approximation)}")
         shared = math.gcd(self.rows, self.cols)
         if self.lanes < 1 or shared % self.lanes:
             raise ConfigError(
@@ -164,11 +171,12 @@ class Config:
         """Bits of a partial sum: ``rows`` products of int8 by int8, each at most 2**14."""
         return 16 + (self.rows - 1).bit_length()
 
-    def to_dict(self) -> dict[str, int | bool]:
+    def to_dict(self) -> dict[str, int | bool | str]:
         return dataclasses.asdict(self)
 
     def to_toml(self) -> str:
-        return "".join(f"{name} = {str(value).lower()}\n" for name, value in self.to_dict().items())
+        # JSON writes integers, booleans and these plain strings as TOML does.
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.to_dict().items())
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Config":

@@ -185,4 +185,6 @@ def _memory(size: int, rows: int, banks: int) -> str:
 
 def _functions(config: Config) -> str:
     present = [name for name in ("softmax", "gelu", "layernorm") if getattr(config, name)]
+    if config.softmax or config.gelu:
+        present.append(f"by {config.approximation}")
     return "requantisation" + "".join(f", {name}" for name in present)

@@ -132,7 +132,7 @@ class AttentionWorkload(Workload):
     def run(self, device: Device) -> Measurement:
         hidden = self.heads * self.size
         model = _model("random", 1, hidden, self.heads, hidden, self.tokens)
-        layer = model.quantized.layers[0]
+        layer = model.quantized.approximated(device.config.approximation).layers[0]
         seen: dict[str, npt.NDArray[np.int8]] = {}
         layer.forward(model.prepare(), observe=seen.__setitem__)
         program, seconds = _timed(lambda: compile_attention(device.config, layer, self.tokens))

@@ -203,6 +203,13 @@ class Program:
         """
         verify(disassemble(self.image.tobytes()), self.config, self.region_bytes)
 
+    def check_config(self, config: Config, name: str = "program") -> None:
+        """``ProgramError`` unless the program, called ``name`` there, is for an accelerator of ``config``."""
+        if self.config != config:
+            here, there = config.to_dict(), self.config.to_dict()
+            key = min(key for key in here if here[key] != there[key])
+            raise ProgramError(f"{name} is for another configuration: {key} is {there[key]} there, {here[key]} here")
+
     def regions(self, x: npt.NDArray[np.int8]) -> list[npt.NDArray[np.uint8]]:
         """DRAM regions ready to run on input ``x``, int8 (tokens, hidden); ``ProgramError`` for another shape."""
         place = self.tensors["input"]
@@ -259,13 +266,8 @@ class Program:
             raise ProgramError(f"{path}: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ProgramError(f"{path} is truncated or no Systolith program: {brief(error)}") from error
-        if config is not None and program.config != config:
-            differing = sorted(k for k, v in config.to_dict().items() if program.config.to_dict()[k] != v)
-            key = differing[0]
-            raise ProgramError(
-                f"{path} is for another configuration: {key} is {getattr(program.config, key)} there, "
-                f"{getattr(config, key)} here"
-            )
+        if config is not None:
+            program.check_config(config, str(path))
         return program
 
     @classmethod

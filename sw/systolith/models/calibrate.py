@@ -5,6 +5,7 @@ file that the registry loads.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from systolith.models.quantize import Float64, layer_scales, quantize_layer, sum
 from systolith.models.quantized import AddNorm, Array, Projection, QuantizedLayer
 from systolith.models.sentences import calibration_texts
 from systolith.models.statistics import ColumnMeans, LayerStatistics, Statistics, measure
+from systolith.numerics.approximation import DEFAULT
 
 
 def _mean_sum(inputs: Float64, skip: Float64, p: Projection, norm: AddNorm) -> Float64:
@@ -22,11 +24,11 @@ def _mean_sum(inputs: Float64, skip: Float64, p: Projection, norm: AddNorm) -> F
     return main + skip * norm.skip_multiplier.astype(np.float64) * 2.0**-norm.skip_shift
 
 
-def calibrate(encoder: FloatEncoder, inputs: Sequence[Float32]) -> Statistics:
+def calibrate(encoder: FloatEncoder, inputs: Sequence[Float32], approximation: str = DEFAULT) -> Statistics:
     """Statistics of ``encoder`` over ``inputs``, each (tokens, hidden), with bias corrections.
 
     The corrections make the mean of each sum before LayerNorm, over all tokens, that of the float encoder; layer by
-    layer, behind the quantised layers before it.
+    layer, behind the quantised layers before it, which compute with ``approximation``.
     """
     statistics = measure(encoder, inputs)
     scales = layer_scales(encoder, statistics)
@@ -38,7 +40,8 @@ def calibrate(encoder: FloatEncoder, inputs: Sequence[Float32]) -> Statistics:
         exact = [layer.forward(x, observe=wanted.observe) for x in exact]
 
         def quantized(index: int = index, record: LayerStatistics = record) -> QuantizedLayer:
-            return quantize_layer(encoder.layers[index], record, scales[index], scales[index + 1])
+            layer = quantize_layer(encoder.layers[index], record, scales[index], scales[index + 1])
+            return replace(layer, approximation=approximation)
 
         trial, found = quantized(), ColumnMeans()
         for x in integers:

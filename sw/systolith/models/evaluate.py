@@ -1,12 +1,14 @@
 """How far the integer encoder is from fp32, over texts that calibration never saw."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from systolith.models.encoder import ModelError, cosine, pool
 from systolith.models.registry import Model, load_model
 from systolith.models.sentences import evaluation_texts
+from systolith.numerics.approximation import APPROXIMATIONS, DEFAULT
 
 
 def evaluate(model: Model, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> dict[str, float]:
@@ -23,11 +25,27 @@ def evaluate(model: Model, texts: Sequence[str], progress: Callable[[int], None]
     return {"mean": float(np.mean(cosines)), "min": float(np.min(cosines)), "n": len(cosines)}
 
 
-def evaluate_model(name: str, count: int, progress: Callable[[int], None] | None = None) -> dict[str, float]:
-    """:func:`evaluate` of the named model over ``count`` held-out texts; ``ModelError`` for one that reads no text."""
+def evaluate_model(
+    name: str, count: int, progress: Callable[[int], None] | None = None, approximation: str = DEFAULT
+) -> dict[str, float]:
+    """:func:`evaluate` of the named model, calibrated for look-ups, over ``count`` held-out texts.
+
+    Raises
+    ------
+    ModelError
+        If the model reads no text, or nothing is known by the names.
+    """
+    if approximation not in APPROXIMATIONS:
+        raise ModelError(f"unknown approximation {approximation!r}; the approximations are {', '.join(APPROXIMATIONS)}")
     model = load_model(name)
+    model = replace(model, quantized=model.quantized.approximated(approximation))
+    return evaluate(model, held_out(model, count), progress)
+
+
+def held_out(model: Model, count: int) -> list[str]:
+    """``count`` texts that calibration never saw; ``ModelError`` if the model reads no text."""
     if model.encoder.embedding is None:
-        raise ModelError(f"model {name} reads no text to evaluate on")
+        raise ModelError(f"model {model.name} reads no text to evaluate on")
 
     def accept(text: str) -> bool:
         try:
@@ -36,4 +54,4 @@ def evaluate_model(name: str, count: int, progress: Callable[[int], None] | None
             return False
         return True
 
-    return evaluate(model, evaluation_texts(count, accept), progress)
+    return evaluation_texts(count, accept)

@@ -17,9 +17,10 @@ class Approximation(NamedTuple):
     gelu_grid: Callable[[integer.IntArray, int], integer.IntArray]
 
 
+LOOK_UP, POLYNOMIAL = "look-up", "polynomial"
 #: What is computed unless a configuration says otherwise.
-DEFAULT = "look-up"
+DEFAULT = LOOK_UP
 APPROXIMATIONS = {
-    DEFAULT: Approximation(integer.numerator, integer.gelu_grid),
-    "polynomial": Approximation(polynomial.numerator, polynomial.gelu_grid),
+    LOOK_UP: Approximation(integer.numerator, integer.gelu_grid),
+    POLYNOMIAL: Approximation(polynomial.numerator, polynomial.gelu_grid),
 }

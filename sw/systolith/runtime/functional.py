@@ -21,6 +21,7 @@ from systolith.compiler.footprint import (
 )
 from systolith.compiler.hazards import verify
 from systolith.numerics import integer
+from systolith.numerics.approximation import APPROXIMATIONS
 from systolith.rtl.chip_state import chip_state
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Function, Instruction, Layout, Memory, Opcode, disassemble
@@ -155,9 +156,10 @@ class FunctionalDevice(Device):
         x = accumulator.transpose(1, 0, 2).reshape(i.rows, width)
         valid = np.arange(width) < i.valid
         stat = slice(i.stat_address, i.stat_address + i.rows)
+        units = APPROXIMATIONS[self.config.approximation]
         row = integer.Reciprocal(*(r[stat] for r in self.reciprocal))
         if i.function == Function.EXPONENT:
-            y = integer.exponent(x, self.maximum[stat], i.multiplier, i.shift_a)
+            y = integer.exponent(x, self.maximum[stat], i.multiplier, i.shift_a, units.numerator)
             self._sum(i, np.where(valid, y, 0).astype(np.int64))
             self._write(i, np.where(valid, y, 0).astype(np.int8))
             return
@@ -165,7 +167,7 @@ class FunctionalDevice(Device):
         if i.function == Function.REQUANTIZE:
             y = integer.requantize(x, bias, a, i.shift_a)
         elif i.function == Function.GELU:
-            y = integer.gelu(x, bias, a, i.shift_a, b, i.shift_b, i.offset, i.grid)
+            y = integer.gelu(x, bias, a, i.shift_a, b, i.shift_b, i.offset, i.grid, units.gelu_grid)
         elif i.function == Function.CONTEXT:
             y = integer.context(x, row, b, i.shift_b)
         elif i.function == Function.LAYERNORM:

@@ -82,16 +82,20 @@ def run_encoder(
 ) -> Outcome:
     """Run ``encoder`` on ``x`` (tokens, hidden) on ``device`` and check every layer.
 
+    The reference computes with the approximation of the device's configuration, whatever the encoder's is.
     ``program`` is compiled for the tokens of ``x`` if not given. If a layer differs, the encoder runs again with
     every tensor stored, to find the operation that went wrong first.
 
     Raises
     ------
     ProgramError
-        If ``program`` is for an input of another shape, another number of layers or other weights.
+        If ``program`` is for another configuration, an input of another shape, another number of layers or other
+        weights.
     """
+    encoder = encoder.approximated(device.config.approximation)
     if program is None:
         program = compile_encoder(encoder, device.config, len(x), valid=valid)
+    program.check_config(device.config)
     if program.layers != len(encoder.layers):
         raise ProgramError(f"program of {program.layers} layers; {encoder.name} has {len(encoder.layers)}")
     regions = program.regions(x)

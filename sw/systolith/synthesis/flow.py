@@ -76,7 +76,8 @@ def without(config: Config, functions: tuple[str, ...]) -> Config:
     for name in functions:
         if name not in FUNCTIONS:
             raise SynthesisError(f"unknown function {name!r}; the functions are {', '.join(FUNCTIONS)}")
-    return replace(config, **dict.fromkeys(functions, False))
+    changes: dict[str, Any] = dict.fromkeys(functions, False)
+    return replace(config, **changes)
 
 
 def measure_area(

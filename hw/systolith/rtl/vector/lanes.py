@@ -9,12 +9,14 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from systolith.numerics import integer
+from systolith.numerics.approximation import APPROXIMATIONS, DEFAULT, LOOK_UP, POLYNOMIAL
 
 from ..config import Config
 from ..interfaces import PARAMETER_RECORD
 from ..isa import Function
 from .arithmetic import delayed, half, multiplied, one_of, saturated
 from .beat import RECIPROCAL, Beat
+from .polynomials import PolynomialExponent, PolynomialGelu
 from .tables import ExponentTable, GeluTable
 
 #: acc + bias and maximum - acc of int32 values.
@@ -29,6 +31,13 @@ _PRODUCT_B_BITS = integer.PRODUCT_BITS + 16
 _SHIFT_B_LIMIT = _PRODUCT_B_BITS
 
 _CARRIED = data.StructLayout({"bias": signed(32), "multiplier_b": signed(16), "skip": signed(8)})
+#: Cycles from the operands to their result, with tables.
+_LATENCY = 19
+#: EXPONENT's and GELU's unit of each approximation.
+_UNITS: dict[str, tuple[type[ExponentTable | PolynomialExponent], type[GeluTable | PolynomialGelu]]] = {
+    LOOK_UP: (ExponentTable, GeluTable),
+    POLYNOMIAL: (PolynomialExponent, PolynomialGelu),
+}
 _CONTROL = ("function", "count", "shift_b", "offset", "grid")
 
 
@@ -36,13 +45,14 @@ class Lanes(wiring.Component):
     """All lanes of one beat, a rigid pipeline: every beat takes :attr:`latency` cycles, nothing ever stalls.
 
     Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 8), tables
-    (9 to 12), multiplier B, bias and rounding shift (13 to 17), last addition, saturation and mask (18, 19).
+    (9 to 12), multiplier B, bias and rounding shift (13 to 17), last addition, saturation and mask (18, 19). What
+    follows tables of more cycles is so much later: cycles are counted as with tables that take 4.
     Functions that skip a step pass beside it, so that beats of different functions follow each other freely.
 
     Parameters
     ----------
     config : Config
-        ``lanes``, ``cols`` and which functions exist.
+        ``lanes``, ``cols``, which functions exist and by which approximation.
 
     Members
     -------
@@ -52,9 +62,6 @@ class Lanes(wiring.Component):
     maximum, reciprocal : ``In``, of the token row.
     result : ``Out``, int16 lanes :attr:`latency` cycles later. All functions but RESIDUAL give int8 values.
     """
-
-    #: Cycles from the operands to their result.
-    latency = 19
 
     beat: Any
     accumulator: Any
@@ -66,6 +73,9 @@ class Lanes(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._exponent, self._gelu = _UNITS[config.approximation]
+        #: Cycles that the units take beyond the 3 of EXPONENT's table and the 4 of GELU's.
+        self._more = max(0, self._exponent.latency - 3, self._gelu.latency - 4)
         super().__init__(
             {
                 "beat": In(Beat(config)),
@@ -77,6 +87,11 @@ class Lanes(wiring.Component):
                 "result": Out(data.ArrayLayout(signed(16), config.lanes)),
             }
         )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the operands to their result."""
+        return _LATENCY + self._more
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -133,7 +148,7 @@ class Lanes(wiring.Component):
             with m.If(self._is(function, shifted)):
                 m.d.sync += [base.eq(constant), less.eq(exponent)]
         clipped_a, clipped_b = Signal(6), Signal(6)
-        shift_b = controls[11].shift_b
+        shift_b = controls[11 + self._more].shift_b
         half_a = Signal(_SHIFT_A_LIMIT, reset_less=True)
         half_b = Signal(_SHIFT_B_LIMIT, reset_less=True)
         m.d.comb += [
@@ -178,27 +193,29 @@ class Lanes(wiring.Component):
         return z
 
     def _carry(self, m: Module, lane: int, record: Any) -> list[Any]:
-        """Operands of the second half, kept until cycle 14; element k is for use in cycle k."""
+        """Operands of the second half, kept until cycle 14; element k is for use in cycle k + :attr:`_more`."""
         carried = Signal(_CARRIED, name=f"carried_{lane}")
         m.d.comb += [carried.bias.eq(record.bias), carried.multiplier_b.eq(record.multiplier_b)]
         if self.config.layernorm:
             m.d.comb += carried.skip.eq(self.skip[lane])
-        return delayed(m, carried, 14)
+        return delayed(m, carried, 14 + self._more)[self._more :]
 
     def _finish(
         self, m: Module, lane: int, z: Signal, carried: list[Any], controls: list[Any], shifts: dict[str, Value]
     ) -> None:
         """Cycles 9 to 19: tables, multiplier B, the last addition, saturation and mask."""
-        z_line = delayed(m, z, 4)
+        grid, controls = controls[8].grid, controls[self._more :]
+        z_line = delayed(m, z, 4 + self._more)[self._more :]
         z11, z12 = z_line[3], z_line[4]
         # What joins after multiplier B, from cycle 12 on.
         main = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"main_{lane}")
         m.d.sync += main.eq(z11)
         if self.config.softmax:
-            m.submodules[f"exponent_{lane}"] = table = ExponentTable()
-            m.d.comb += table.argument.eq(z)
+            m.submodules[f"exponent_{lane}"] = exponent = self._exponent()
+            m.d.comb += exponent.argument.eq(z)
+            numerator = delayed(m, exponent.result, self._more - (exponent.latency - 3))[-1]
             with m.If(self._is(controls[11].function, Function.EXPONENT)):
-                m.d.sync += main.eq(table.result)
+                m.d.sync += main.eq(numerator)
 
         operand = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"operand_b_{lane}")
         m.d.sync += operand.eq(z12)
@@ -206,10 +223,11 @@ class Lanes(wiring.Component):
             with m.If(self._is(controls[12].function, Function.RESIDUAL)):
                 m.d.sync += operand.eq(carried[12].skip)
         if self.config.gelu:
-            m.submodules[f"gelu_{lane}"] = table = GeluTable()
-            m.d.comb += [table.argument.eq(z), table.grid.eq(controls[8].grid)]
+            m.submodules[f"gelu_{lane}"] = gelu = self._gelu()
+            m.d.comb += [gelu.argument.eq(z), gelu.grid.eq(grid)]
+            activated = delayed(m, gelu.result, self._more - (gelu.latency - 4))[-1]
             with m.If(self._is(controls[12].function, Function.GELU)):
-                m.d.sync += operand.eq(table.result)
+                m.d.sync += operand.eq(activated)
 
         product = multiplied(m, operand, carried[13].multiplier_b, f"product_b_{lane}")
         added = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"added_b_{lane}")
@@ -244,6 +262,7 @@ class Lanes(wiring.Component):
         function: Function,
         acc: npt.ArrayLike,
         *,
+        approximation: str = DEFAULT,
         bias: npt.ArrayLike = 0,
         multiplier_a: npt.ArrayLike = 0,
         multiplier_b: npt.ArrayLike = 0,
@@ -258,13 +277,16 @@ class Lanes(wiring.Component):
     ) -> integer.IntArray:
         """The function of ``systolith.numerics.integer`` that the instruction names, of ``acc`` (rows, columns)."""
         acc = np.asarray(acc)
+        units = APPROXIMATIONS[approximation]
         result: npt.ArrayLike
         if function is Function.REQUANTIZE:
             result = integer.requantize(acc, bias, multiplier_a, shift_a)
         elif function is Function.GELU:
-            result = integer.gelu(acc, bias, multiplier_a, shift_a, multiplier_b, shift_b, offset, grid)
+            result = integer.gelu(
+                acc, bias, multiplier_a, shift_a, multiplier_b, shift_b, offset, grid, units.gelu_grid
+            )
         elif function is Function.EXPONENT:
-            result = integer.exponent(acc, maximum, multiplier, shift_a)
+            result = integer.exponent(acc, maximum, multiplier, shift_a, units.numerator)
         elif function is Function.RESIDUAL:
             result = integer.residual(acc, bias, multiplier_a, shift_a, skip, multiplier_b, shift_b)
         elif reciprocal is None:

@@ -12,7 +12,7 @@ from ..interfaces import AccumulatorWrite, RowWrite
 from .beat import Placement
 
 #: Beats between issue and write. At full rate a beat holds its slot for 27 cycles: 2 for the accumulator read,
-#: the lanes' 19, 2 for the queue, the write, and the registers around them.
+#: the lanes' 19, 2 for the queue, the write, and the registers around them. With polynomials the lanes take 5 more.
 _DEPTH = 32
 
 

@@ -74,19 +74,19 @@ def _gemm(config: Config, rng: np.random.Generator) -> Task:
     return Task(f"GEMM {tokens}x{depth}x{columns}", compile_gemm(config, projection, tokens), draw, "output")
 
 
-def _model(rng: np.random.Generator, layers: int) -> tuple[int, int, QuantizedEncoder]:
-    """Tokens, columns, and a random encoder for them."""
+def _model(config: Config, rng: np.random.Generator, layers: int) -> tuple[int, int, QuantizedEncoder]:
+    """Tokens, columns, and a random encoder for them on ``config``."""
     tokens, heads = _size(rng, _TOKENS), _size(rng, _HEADS)
     hidden = heads * (1 + _size(rng, _HEAD - 1))
     model = load_model(
         "random", tokens=tokens, layers=layers, hidden=hidden, heads=heads, ffn=1 + _size(rng, _FFN - 1),
         seed=int(rng.integers(1 << 16)),
     )  # fmt: skip
-    return tokens, hidden, model.quantized
+    return tokens, hidden, model.quantized.approximated(config.approximation)
 
 
 def _attention(config: Config, rng: np.random.Generator) -> Task:
-    tokens, hidden, encoder = _model(rng, 1)
+    tokens, hidden, encoder = _model(config, rng, 1)
     layer = encoder.layers[0]
 
     def draw(rng: np.random.Generator) -> tuple[dict[str, Int8], Int8]:
@@ -100,7 +100,7 @@ def _attention(config: Config, rng: np.random.Generator) -> Task:
 
 def _encoder(config: Config, rng: np.random.Generator) -> Task:
     layers = _size(rng, 2)
-    tokens, hidden, encoder = _model(rng, layers)
+    tokens, hidden, encoder = _model(config, rng, layers)
     valid = _size(rng, tokens)
 
     def draw(rng: np.random.Generator) -> tuple[dict[str, Int8], Int8]:

@@ -62,7 +62,7 @@ class _Beats:
         return rows
 
     async def compare(self, dut: Any) -> None:
-        latency = Lanes.latency
+        latency = Lanes(self.config).latency
         record = (self.bias & 0xFFFFFFFF) | self.multiplier_a << 32 | (self.multiplier_b & 0xFFFF) << 48
         row = {name: getattr(self.reciprocal, name) for name in ("mean", "mantissa", "exponent")}
         inputs = {
@@ -87,9 +87,9 @@ class _Beats:
     def _model(self, function: Function, here: np.ndarray) -> np.ndarray:
         scalars = {name: self.fields[name][here][:, None] for name in ("shift_a", "shift_b", "offset", "grid")}
         return Lanes.model(
-            function, self.acc[here], bias=self.bias[here], multiplier_a=self.multiplier_a[here],
-            multiplier_b=self.multiplier_b[here], skip=self.skip[here], maximum=self.maximum[here],
-            reciprocal=integer.Reciprocal(*(part[here] for part in self.reciprocal)),
+            function, self.acc[here], approximation=self.config.approximation, bias=self.bias[here],
+            multiplier_a=self.multiplier_a[here], multiplier_b=self.multiplier_b[here], skip=self.skip[here],
+            maximum=self.maximum[here], reciprocal=integer.Reciprocal(*(part[here] for part in self.reciprocal)),
             multiplier=self.fields["multiplier"][here][:, None], **scalars,
         )  # fmt: skip
 
