@@ -81,7 +81,7 @@ class VectorUnit:
 
     def __init__(self, config: Config, memory: Memory, matrix: MatrixUnit) -> None:
         self._groups = config.cols // config.lanes
-        self._latency = READ_LATENCY + Lanes.latency
+        self._latency = READ_LATENCY + Lanes.latency_of(config)
         self._inversion = RowStatistics.latency_of(config) if config.softmax or config.layernorm else 0
         #: When the next instruction can be taken, and the retirements of the last ones.
         self._free = 0

@@ -31,8 +31,8 @@ _PRODUCT_B_BITS = integer.PRODUCT_BITS + 16
 _SHIFT_B_LIMIT = _PRODUCT_B_BITS
 
 _CARRIED = data.StructLayout({"bias": signed(32), "multiplier_b": signed(16), "skip": signed(8)})
-#: Cycles from the operands to their result, with tables.
-_LATENCY = 19
+#: Cycles from the operands to their result, and those of EXPONENT and GELU in between, with tables.
+_LATENCY, _EXPONENT_LATENCY, _GELU_LATENCY = 19, 3, 4
 #: EXPONENT's and GELU's unit of each approximation.
 _UNITS: dict[str, tuple[type[ExponentTable | PolynomialExponent], type[GeluTable | PolynomialGelu]]] = {
     LOOK_UP: (ExponentTable, GeluTable),
@@ -46,7 +46,7 @@ class Lanes(wiring.Component):
 
     Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 8), tables
     (9 to 12), multiplier B, bias and rounding shift (13 to 17), last addition, saturation and mask (18, 19). What
-    follows tables of more cycles is so much later: cycles are counted as with tables that take 4.
+    follows units of more cycles is so much later: cycles are counted as with tables.
     Functions that skip a step pass beside it, so that beats of different functions follow each other freely.
 
     Parameters
@@ -74,8 +74,8 @@ class Lanes(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.config = config
         self._exponent, self._gelu = _UNITS[config.approximation]
-        #: Cycles that the units take beyond the 3 of EXPONENT's table and the 4 of GELU's.
-        self._more = max(0, self._exponent.latency - 3, self._gelu.latency - 4)
+        #: By how many cycles the units are later than tables.
+        self._more = self.latency - _LATENCY
         super().__init__(
             {
                 "beat": In(Beat(config)),
@@ -91,7 +91,13 @@ class Lanes(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the operands to their result."""
-        return _LATENCY + self._more
+        return self.latency_of(self.config)
+
+    @staticmethod
+    def latency_of(config: Config) -> int:
+        """:attr:`latency`, without lanes."""
+        exponent, gelu = _UNITS[config.approximation]
+        return _LATENCY + max(0, exponent.latency - _EXPONENT_LATENCY, gelu.latency - _GELU_LATENCY)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -213,7 +219,7 @@ class Lanes(wiring.Component):
         if self.config.softmax:
             m.submodules[f"exponent_{lane}"] = exponent = self._exponent()
             m.d.comb += exponent.argument.eq(z)
-            numerator = delayed(m, exponent.result, self._more - (exponent.latency - 3))[-1]
+            numerator = delayed(m, exponent.result, _EXPONENT_LATENCY + self._more - exponent.latency)[-1]
             with m.If(self._is(controls[11].function, Function.EXPONENT)):
                 m.d.sync += main.eq(numerator)
 
@@ -225,7 +231,7 @@ class Lanes(wiring.Component):
         if self.config.gelu:
             m.submodules[f"gelu_{lane}"] = gelu = self._gelu()
             m.d.comb += [gelu.argument.eq(z), gelu.grid.eq(grid)]
-            activated = delayed(m, gelu.result, self._more - (gelu.latency - 4))[-1]
+            activated = delayed(m, gelu.result, _GELU_LATENCY + self._more - gelu.latency)[-1]
             with m.If(self._is(controls[12].function, Function.GELU)):
                 m.d.sync += operand.eq(activated)
 

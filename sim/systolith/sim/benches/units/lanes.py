@@ -62,7 +62,7 @@ class _Beats:
         return rows
 
     async def compare(self, dut: Any) -> None:
-        latency = Lanes(self.config).latency
+        latency = Lanes.latency_of(self.config)
         record = (self.bias & 0xFFFFFFFF) | self.multiplier_a << 32 | (self.multiplier_b & 0xFFFF) << 48
         row = {name: getattr(self.reciprocal, name) for name in ("mean", "mantissa", "exponent")}
         inputs = {
