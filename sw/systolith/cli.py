@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from systolith.analysis.prediction_command import predict_program
 from systolith.analysis.report import print_info, print_run, run_record
 from systolith.analysis.timeline_files import TraceError, TraceFiles
 from systolith.compiler.compile import compile_encoder
@@ -484,6 +485,7 @@ app.command()(report)
 app.command()(survey)
 app.command()(profile)
 app.command()(bound)
+app.command("predict")(predict_program)
 
 
 def main() -> None:

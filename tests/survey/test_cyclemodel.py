@@ -7,7 +7,7 @@ from systolith.survey.figure import Options, run_figure
 def test_the_quick_points_are_predicted(tmp_path):
     found = run_figure("cycle-model", Options(cache=tmp_path, quick=True), lambda text: None)
     summary = found.data["summary"]
-    assert summary["points"] == len(list(points(quick=True))) == 14
+    assert summary["points"] == len(list(points(quick=True))) == 28
     assert summary["mean"] <= MEAN
     assert summary["worst"] <= WORST
     for record in found.data["points"]:

@@ -65,7 +65,7 @@ def print_run(console: Console, record: dict[str, Any]) -> None:
     """Tables of a run: operations layer by layer, then totals."""
     if record["per_op"]:
         console.print(_grid(record))
-        console.print(_operations(record))
+        console.print(operations_table(record, "The same over all layers"))
     console.print(_totals(record))
 
 
@@ -91,10 +91,10 @@ def _grid(record: dict[str, Any]) -> Table:
     return table
 
 
-def _operations(record: dict[str, Any]) -> Table:
+def operations_table(record: dict[str, Any], title: str) -> Table:
     """Each operation over all layers: cycles, share of the run, MACs and array use, vector unit."""
     peak = record["config"]["rows"] * record["config"]["cols"]
-    table = Table(title="The same over all layers", title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("operation", no_wrap=True)
     for name in ("cycles", "share", "MACs", "array use", "vector unit"):
         table.add_column(name, justify="right", no_wrap=True)

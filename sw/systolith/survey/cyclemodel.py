@@ -18,7 +18,11 @@ from .measure import measure
 
 #: What the errors must not exceed: the mean and the worst of all points.
 MEAN, WORST = 0.02, 0.05
+#: The last is half the bandwidth of the buses of 64 bits, a quarter of those of 128.
 _TIMINGS = (MemoryTiming(30), MemoryTiming(100), MemoryTiming(200), MemoryTiming(30, 4))
+#: For odd hardware: which programs, and which memories.
+_ODD = ("GEMM 77x100x130", "attention 3 heads of 6, 21 tokens", "layer of 64, 50 tokens")
+_ODD_TIMINGS = (MemoryTiming(30), MemoryTiming(100, 6))
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Point:
 
 def points(*, quick: bool) -> Iterator[Point]:
     """The programs of the table; ``quick`` are those on the 4x4 array that take no second."""
+    tiny = preset("tiny")
     small: dict[str, Workload] = {
         "GEMM 24x40x33": GemmWorkload(rows=24, depth=40, columns=33),
         "GEMM 1x64x64": GemmWorkload(rows=1, depth=64, columns=64),
@@ -52,16 +57,39 @@ def points(*, quick: bool) -> Iterator[Point]:
     for array in ("tiny",) if quick else ("tiny", "small", "default"):
         config = preset(array)
         for name, workload in small.items():
-            for timing in _TIMINGS[:2] if quick else _TIMINGS:
+            for timing in _TIMINGS:
                 yield Point(name, workload, f"{config.rows}x{config.cols}", config, timing)
     if quick:
         return
-    odd = preset("default").resized(6, 10)
     slim = replace(preset("default"), scratchpad_bytes=64 << 10, accumulator_bytes=64 << 10)
-    for title, config in (("16x16", preset("default")), ("6x10", odd), ("16x16, 64 + 64 KiB", slim)):
+    wide = preset("default").resized(6, 10)
+    for title, config in (("16x16", preset("default")), ("6x10", wide), ("16x16, 64 + 64 KiB", slim)):
         for name, workload in large.items():
             for timing in _TIMINGS[:2]:
                 yield Point(name, workload, title, config, timing)
+    for name, hidden in (("MiniLM layer, 128 tokens", 384), ("BERT-Base layer, 128 tokens", 768)):
+        workload = EncoderWorkload(hidden=hidden, heads=12, ffn=4 * hidden, tokens=128)
+        yield Point(name, workload, "16x16", preset("default"), _TIMINGS[1])
+    # Keys by blocks, as the scores of a few queries with all of them fill the accumulator.
+    long = EncoderWorkload(hidden=16, heads=2, ffn=32, tokens=200)
+    narrow = replace(tiny, scratchpad_bytes=8 << 10, accumulator_bytes=2 << 10)
+    shallow = replace(
+        tiny, axi_data_width=32, axi_outstanding=2, axi_burst_beats=4,
+        load_queue=2, matrix_queue=2, vector_queue=2, store_queue=2,
+    )  # fmt: skip
+    few = {name: small[name] for name in _ODD}
+    odd: tuple[tuple[str, Config, dict[str, Workload]], ...] = (
+        ("4x4, 8 + 2 KiB", narrow, {"layer of 16, 200 tokens, keys by blocks": long}),
+        ("5x3", tiny.resized(5, 3), few),
+        ("12x8", tiny.resized(12, 8), few),
+        ("4x4, 512-bit bus", replace(tiny, axi_data_width=512), few),
+        ("4x4, 32-bit bus, short queues", shallow, few),
+        ("4x4, 2 lanes, 2 banks", replace(tiny, lanes=2, scratchpad_banks=2, accumulator_banks=2), few),
+    )
+    for title, config, workloads in odd:
+        for name in workloads:
+            for timing in _ODD_TIMINGS:
+                yield Point(name, workloads[name], title, config, timing)
 
 
 def figure(options: Options, report: Report) -> Figure:

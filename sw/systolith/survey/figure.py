@@ -18,6 +18,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "units": ("units", "What does each non-linear unit bring alone, and are look-ups as good as polynomials?"),
     "unit-area": ("unit_area", "What does each non-linear unit take in silicon?"),
     "cycle-model": ("cyclemodel", "How well are cycles predicted without simulating the hardware?"),
+    "energy": ("energy", "Where does the energy of a program go, and what is its energy-delay product?"),
     "rebalance": ("rebalance", "How large must scratchpad and accumulator be to keep the array busy?"),
 }
 
