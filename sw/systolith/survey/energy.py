@@ -67,8 +67,8 @@ def figure(options: Options, report: Report) -> Figure:
                     "EDP, run", "EDP, predicted",
                 ),
                 rows=tuple(rows),
-                note="Estimates: accesses counted by the RTL's counters and from the instructions, energies of Horowitz, "
-                "ISSCC 2014 (45 nm). Energy-delay products in J x cycles: of the run with cycles measured on the RTL, "
+                note="Estimates: accesses counted by the RTL's counters and from the instructions, energies of "
+                "Horowitz, ISSCC 2014 (45 nm). Energy-delay products in J x cycles: of the run with cycles measured on the RTL, "
                 "predicted from the program alone.",
             ),
         ),
