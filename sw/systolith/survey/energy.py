@@ -68,8 +68,8 @@ def figure(options: Options, report: Report) -> Figure:
                 ),
                 rows=tuple(rows),
                 note="Estimates: accesses counted by the RTL's counters and from the instructions, energies of "
-                "Horowitz, ISSCC 2014 (45 nm). Energy-delay products in J x cycles: of the run with cycles measured on the RTL, "
-                "predicted from the program alone.",
+                "Horowitz's table (ISSCC 2014, 45 nm). Energy-delay products (EDP) in J x cycles: of the run with "
+                "cycles measured on the RTL, predicted from the program alone.",
             ),
         ),
         data={"points": records},
