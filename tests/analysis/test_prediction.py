@@ -9,6 +9,7 @@ from systolith.analysis.prediction_units import beside_additions
 from systolith.analysis.profile import RETIRE
 from systolith.rtl.isa import Unit, assemble
 from systolith.runtime.rtl import RtlDevice
+from systolith.verification.programs.random_program import random_program
 
 from .programs import CONFIG, load, matrix, of_all_kinds, store
 
@@ -29,6 +30,14 @@ def test_each_kind_of_instruction_takes_its_cycles(latency):
     assert list(predicted.issued) == issued
     assert list(predicted.retired) == retired
     assert predicted.cycles == result.counters["cycles"]
+
+
+@pytest.mark.parametrize(("seed", "timing"), [(3, MemoryTiming(30)), (6, MemoryTiming(100)), (9, MemoryTiming(30, 4))])
+def test_random_programs(seed, timing):
+    program = random_program(CONFIG, np.random.default_rng(seed), 120)
+    device = RtlDevice(CONFIG, latency=timing.latency, bandwidth=timing.bandwidth)
+    measured = device.run(program.image, [np.zeros(size, np.uint8) for size in program.region_bytes]).counters["cycles"]
+    assert predict(program.instructions, CONFIG, timing).cycles == pytest.approx(measured, rel=0.02)
 
 
 def test_an_empty_program_ends_at_once():

@@ -98,9 +98,9 @@ class _Run:
                 self._advance(dispatched + ROOM_CYCLES - 1)
             if index >= fetch.next:
                 fetch.take(index, dispatched)
-            waiting.append((index, dispatched + _QUEUE_CYCLES))
-            if len(waiting) == 1:
-                self._news |= 1 << unit
+            if waiting or not self._issue(unit, index, dispatched + _QUEUE_CYCLES):
+                waiting.append((index, dispatched + _QUEUE_CYCLES))
+            elif self._news:
                 self._issue_all()
         while memory.next < NEVER:
             self._advance(NEVER - 1)
@@ -122,8 +122,9 @@ class _Run:
             word = self.instructions[retired[0]]
             self._retire(retired[0], word.opcode - 1, word.give, retired[1])
         # The first burst of a run makes room for another LOAD.
-        self._news |= 1 << Unit.LOAD
-        self._issue_all()
+        if self._news or self._waiting[0]:
+            self._news |= 1
+            self._issue_all()
 
     def _issue_all(self) -> None:
         """Issue all instructions whose times have become known."""
@@ -131,7 +132,10 @@ class _Run:
             unit = self._news.bit_length() - 1
             self._news ^= 1 << unit
             waiting = self._waiting[unit]
-            while waiting and self._issue(unit, *waiting[0]):
+            while waiting:
+                index, time = waiting[0]
+                if not self._issue(unit, index, time):
+                    break
                 waiting.popleft()
 
     def _issue(self, unit: int, index: int, time: int) -> bool:
@@ -169,6 +173,7 @@ class _Run:
     def _retire(self, index: int, unit: int, give: int, time: int) -> None:
         self._retired[index] = time
         self._retirements[unit].append(time)
-        for taker in _IN_MASK[give]:
-            self._tokens[taker][unit].append(time)
         self._news |= give | 1 << unit
+        if give:
+            for taker in _IN_MASK[give]:
+                self._tokens[taker][unit].append(time)
