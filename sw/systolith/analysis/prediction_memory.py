@@ -1,5 +1,6 @@
 """When the bursts of program and LOAD get through the memory, for ``prediction``."""
 
+import math
 from collections import deque
 from operator import sub
 from typing import Protocol
@@ -32,7 +33,7 @@ class Turns(Protocol):
     """A unit that takes turns with the bursts, as its instructions depend on what goes on beside them."""
 
     #: When its next turn is, or :data:`NEVER`.
-    next: int
+    next: float
 
     def step(self) -> tuple[int, int]:
         """Take it; the instruction that is complete with it, or -1, and when that retires."""
@@ -51,7 +52,7 @@ class Memory:
         Cycles that a beat takes.
     shared : bool
         Reads and writes slow each other down.
-    next : int
+    next : cycle
         When the next turn is, :data:`NEVER` if nobody wants one. Whoever asks for a burst calls :meth:`look`.
     fetches : deque of (earliest address, first byte, end)
         What the fetch asks for.
@@ -65,14 +66,11 @@ class Memory:
     def __init__(self, config: Config, timing: MemoryTiming) -> None:
         bandwidth = timing.bandwidth
         self.latency = timing.latency
-        self.pace = max(1.0, config.bus_bytes / bandwidth) if bandwidth else 1.0
+        self.pace: float = config.bus_bytes / bandwidth if 0 < bandwidth < config.bus_bytes else 1
         self.shared = 0 < bandwidth < 2 * config.bus_bytes
         self._bus = config.bus_bytes
         self._burst = longest_burst(config)
         self._rows = rows_per_beat(config)
-        #: LOAD writes a row a cycle.
-        self._load_pace = max(self.pace, self._rows)
-        self._full = _cycles(self._burst, self._load_pace)
         self.fetches: deque[tuple[int, int, int]] = deque()
         self.loads: deque[list[int]] = deque()
         self.runs: list[int] = []
@@ -84,18 +82,19 @@ class Memory:
         self._sent = 0
         #: Bursts whose data have not had their turn: when they are ready, their cycles, and whose they are: first and
         #: end byte of the program, or -1 and the instruction of LOAD or -1.
-        self._flight: deque[tuple[int, int, int, int]] = deque()
-        #: First cycles in which the address channel and the read data channel are free.
-        self._address = self._reads = 0
+        self._flight: deque[tuple[int, float, int, int]] = deque()
+        #: First cycle in which the address channel is free, and when the read data channel is.
+        self._address = 0
+        self._reads: float = 0
         self._begun = False
         self._turn = self._fetch
         self._other: Turns | None = None
         self._done: tuple[int, int] | None = None
-        self.next = NEVER
+        self.next: float = NEVER
 
     def look(self) -> None:
         """Find out whose turn is next, and when."""
-        soon = NEVER
+        soon: float = NEVER
         if self._sent < len(self._ended):
             slot = max(self._address, self._ended[self._sent] + _REISSUE_CYCLES)
             if self.fetches:
@@ -105,9 +104,9 @@ class Memory:
                 if time < soon:
                     soon, self._turn = time, self._load
         if self._flight:
-            time = max(self._flight[0][0], self._reads)
-            if time < soon:
-                soon, self._turn = time, self._data_turn
+            ready = max(self._flight[0][0], self._reads)
+            if ready < soon:
+                soon, self._turn = ready, self._data_turn
         for other in self.others:
             if other.next < soon:
                 soon, self._turn, self._other = other.next, self._other_turn, other
@@ -120,7 +119,7 @@ class Memory:
         self.look()
         return self._done
 
-    def share(self, begin: int, cycles: int) -> int:
+    def share(self, begin: float, cycles: float) -> float:
         """How much longer a write takes beside reads, a beat each in turn; the reads take as much longer."""
         reading = max(0, self._reads - begin) + sum(burst[1] for burst in self._flight)
         both = min(cycles, reading)
@@ -129,22 +128,23 @@ class Memory:
 
     def _fetch(self, limit: int) -> None:
         _, begin, end = self.fetches.popleft()
-        self._send(_cycles(-(-(end - begin) // self._bus), self.pace), begin, end)
+        self._send(-(-(end - begin) // self._bus) * self.pace, begin, end)
 
     def _load(self, limit: int) -> None:
         """LOAD's run at hand: one burst if others want their turns, else what goes out up to ``limit``."""
         run = self.loads[0]
         if not self._begun:
-            self.runs.append(self.next)
+            self.runs.append(int(self.next))
             self._begun = True
         if self.shared:
             beats = min(run[2] + 1, (run[1] // self._burst + 1) * self._burst) - run[1]
             run[1] += beats
             over = run[1] > run[2]
-            cycles = _cycles(beats, self._load_pace)
-            self._send(max(cycles - run[3], _cycles(beats, self.pace)) if over else cycles, -1, run[4] if over else -1)
+            # It writes a row a cycle.
+            rows = beats * self._rows - (run[3] if over else 0)
+            self._send(max(rows, beats * self.pace), -1, run[4] if over else -1)
         else:
-            over = self._load_alone(run, self.next if self.fetches or self.others else limit)
+            over = self._load_alone(run, int(self.next) if self.fetches or self.others else limit)
         if over:
             self.loads.popleft()
             self._begun = False
@@ -152,8 +152,9 @@ class Memory:
     def _load_alone(self, run: list[int], limit: int) -> bool:
         """Put bursts on the bus, their data with them; whether the run is over."""
         start, beat, last, short, index = run
-        ended, sent, reads, address = self._ended, self._sent, self._reads, self._address
-        latency, burst, full = self.latency, self._burst, self._full
+        ended, sent, reads, address = self._ended, self._sent, int(self._reads), self._address
+        latency, burst, rows = self.latency, self._burst, self._rows
+        full = burst * rows
         while beat <= last:
             begin = max(start, address, ended[sent] + _REISSUE_CYCLES)
             if begin > limit:
@@ -172,8 +173,7 @@ class Memory:
                     address = issued + 1
                     continue
             until = min(last + 1, (beat // burst + 1) * burst)
-            cycles = full if until - beat == burst else _cycles(until - beat, self._load_pace)
-            reads = max(begin + latency, reads) + cycles
+            reads = max(begin + latency, reads) + (until - beat) * rows
             ended.append(reads - 1)
             beat = until
             sent += 1
@@ -187,20 +187,20 @@ class Memory:
             self._reads -= short
             ended[-1] -= short
         if index >= 0:
-            self._done = index, self._reads - 1 + _WRITE_CYCLES
+            self._done = index, ended[-1] + _WRITE_CYCLES
         return True
 
-    def _send(self, cycles: int, begin: int, end: int) -> None:
-        self._address = self.next + 1
+    def _send(self, cycles: float, begin: int, end: int) -> None:
+        self._address = int(self.next) + 1
         self._sent += 1
-        self._flight.append((self.next + self.latency, cycles, begin, end))
+        self._flight.append((int(self.next) + self.latency, cycles, begin, end))
         if not self.shared:
             self._data_turn(NEVER)
 
     def _data_turn(self, limit: int) -> None:
         ready, cycles, begin, end = self._flight.popleft()
         self._reads = max(ready, self._reads) + cycles
-        last = self._reads - 1
+        last = math.ceil(self._reads) - 1
         self._ended.append(last)
         if begin < 0:
             self._done = (end, last + _WRITE_CYCLES) if end >= 0 else None
@@ -210,10 +210,6 @@ class Memory:
     def _other_turn(self, limit: int) -> None:
         index, retired = self._other.step() if self._other else (-1, 0)
         self._done = (index, retired) if index >= 0 else None
-
-
-def _cycles(beats: int, pace: float) -> int:
-    return -int(-beats * pace // 1)
 
 
 class Fetch:

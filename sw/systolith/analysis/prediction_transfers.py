@@ -1,5 +1,6 @@
 """When LOAD and STORE retire their instructions, for ``prediction``."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -76,14 +77,15 @@ class StoreUnit:
         self._burst = longest_burst(config)
         self._rows_beat = rows_per_beat(config)
         #: First cycles in which the cutter, the address channel and the data channel are free.
-        self._cut = self._address = self._data = 0
+        self._cut = self._address = 0
+        self._data: float = 0
         self._responses = deque([-_REISSUE_CYCLES] * config.axi_outstanding, config.axi_outstanding)
         #: When the reader took the last runs, and the last retirement.
         self._read = [0] * (RUNS_AHEAD + 1)
         self._retired = 0
         #: Instructions at hand, and the turns of their bursts.
-        self._pending: deque[tuple[int, Iterator[int]]] = deque()
-        self.next = NEVER
+        self._pending: deque[tuple[int, Iterator[float]]] = deque()
+        self.next: float = NEVER
         if memory.shared:
             memory.others.append(self)
 
@@ -116,7 +118,7 @@ class StoreUnit:
             self.next = next(self._pending[0][1])
         return index, retired
 
-    def _bursts(self, word: Instruction, issued: int) -> Iterator[int]:
+    def _bursts(self, word: Instruction, issued: int) -> Iterator[float]:
         """Yields when each burst's first beat can go out, and then puts it on the bus."""
         memory, bus, burst, pace = self._memory, self._bus, self._burst, self._memory.pace
         size, offset = word.rows * self._pitch, word.offset
@@ -126,11 +128,11 @@ class StoreUnit:
             beat, last = offset // bus, (offset + size - 1) // bus
             address = max(cut + _ADDRESS_CYCLES, self._address)
             data = max(cut + _BEAT_CYCLES, self._data)
-            self._read.append(data - _ROW_CYCLES)
+            self._read.append(int(data) - _ROW_CYCLES)
             left = word.rows
             while beat <= last:
                 until = min(last + 1, (beat // burst + 1) * burst)
-                cycles = -int((beat - until) * pace // 1)
+                cycles = (until - beat) * pace
                 if self._rows_beat > 1:
                     # It reads a row a cycle.
                     rows = min(left, (until - beat) * self._rows_beat)
@@ -142,7 +144,7 @@ class StoreUnit:
                 if memory.shared:
                     cycles += memory.share(data, cycles)
                 data += cycles
-                self._responses.append(data - 1 + memory.latency)
+                self._responses.append(math.ceil(data) - 1 + memory.latency)
                 address += 1
                 beat = until
             self._address, self._data, self._cut = address, data, address - _ADDRESS_CYCLES + 1

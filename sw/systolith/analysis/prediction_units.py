@@ -92,7 +92,7 @@ class VectorUnit:
         self._matrix = matrix
         self._memory = memory
         self._pending: deque[tuple[int, Instruction, int]] = deque()
-        self.next = NEVER
+        self.next: float = NEVER
         if self._rate < 1:
             memory.others.append(self)
 
