@@ -1,6 +1,7 @@
 """The command ``systolith survey``."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from systolith.files import write_whole
 from systolith.rtl.config import Config, preset
 from systolith.sim.build import cache_directory
 
-from .figure import FIGURES, FigureTable, Options, SurveyError, run_figure
+from .figure import FIGURES, FigureTable, Options, SurveyError
+from .produce import produce_all
 
 out = Console()
 err = Console(stderr=True)
@@ -23,6 +25,9 @@ def survey(
     figure: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(FIGURES)}; all if none.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON and pictures here.")] = None,
     quick: Annotated[bool, typer.Option(help="Small sizes only: seconds.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Experiments at a time, by default one for each processor.")
+    ] = None,
 ) -> None:
     """Answer the questions of the survey (arXiv 2302.14017) again, on this RTL; runs are kept, so it resumes."""
     names = figure or list(FIGURES)
@@ -30,18 +35,12 @@ def survey(
         if name not in FIGURES:
             raise SurveyError(f"unknown figure {name!r}; the figures are {', '.join(FIGURES)}")
     options = Options(quick=quick, cache=cache_directory() / "survey")
-    for name in names:
-        with err.status(name) as status:
-            found = run_figure(name, options, status.update)
-        out.print(f"[bold]{name}[/]: {FIGURES[name][1]}", soft_wrap=True)
-        for table in found.tables:
-            out.print(_printed(table))
-            out.print(table.note, style="dim", markup=False, soft_wrap=True)
-        if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-            write_whole(output / f"{name}.json", json.dumps(found.data, indent=1) + "\n")
-            for stem, draw in found.pictures.items():
-                draw(output / f"{stem}.svg")
+    with err.status("starting") as status:
+        for name, tables in produce_all(names, options, output, status.update, jobs or os.cpu_count() or 1):
+            out.print(f"[bold]{name}[/]: {FIGURES[name][1]}", soft_wrap=True)
+            for table in tables:
+                out.print(_printed(table))
+                out.print(table.note, style="dim", markup=False, soft_wrap=True)
 
 
 def profile(
