@@ -137,10 +137,10 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
 
     canvas = Canvas(figsize=(8, 4), layout="constrained")
     axes = canvas.add_subplot()
-    arrays = list(dict.fromkeys(record["array"] for record in records))
+    known = ("4x4", "8x8", "16x16", "6x10")
     colours = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-    for array, colour, marker in zip(arrays, colours, "osD^v", strict=False):
-        chosen = [record for record in records if record["array"] == array]
+    for array, colour, marker in zip((*known, "others"), colours, "osD^v", strict=True):
+        chosen = [r for r in records if r["array"] == array or (array == "others" and r["array"] not in known)]
         axes.plot(
             [r["measured"] for r in chosen], [100 * r["error"] for r in chosen],
             linestyle="", color=colour, marker=marker, label=array,
