@@ -42,7 +42,7 @@ TRACE = data.StructLayout(
     }
 )
 #: Instructions between the dispatcher and a unit.
-HANDED_OVER = 2
+_HANDED_OVER = 2
 
 
 class Core(wiring.Component):
@@ -158,7 +158,7 @@ class Core(wiring.Component):
             connect(m, source, sink)
             return
         size = LAYOUTS[Opcode[unit.name]].size
-        m.submodules[f"{unit.name.lower()}_instructions"] = queue = Queue(unsigned(size), HANDED_OVER)
+        m.submodules[f"{unit.name.lower()}_instructions"] = queue = Queue(unsigned(size), _HANDED_OVER)
         m.d.comb += [
             queue.i.valid.eq(source.instruction.valid),
             queue.i.payload.eq(source.instruction.payload[:size]),

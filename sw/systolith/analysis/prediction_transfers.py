@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Iterator
 
 from systolith.rtl.config import Config
-from systolith.rtl.core import HANDED_OVER
 from systolith.rtl.dma.bursts import longest_burst
 from systolith.rtl.dma.runs import rows_per_beat
 from systolith.rtl.dma.store import RUNS_AHEAD
 from systolith.rtl.isa import Instruction
 
 from .prediction_memory import NEVER, Memory
+from .prediction_units import AHEAD
 
 #: From a LOAD's issue to its first address on the bus: the queue in front of the unit, three stages of the walker and
 #: their queue, the cutter, the issuer, the arbiter.
@@ -35,11 +35,11 @@ class LoadUnit:
         self._rows_beat = rows_per_beat(config)
         #: Runs asked for, and those before each of the last instructions.
         self._runs = 0
-        self._before = [0] * HANDED_OVER
+        self._before = [0] * AHEAD
 
     def accepts(self) -> int:
         """From when on another instruction finds a place in front of the walker, or -1 if that is not known yet."""
-        run = self._before[-HANDED_OVER] - _WALKED
+        run = self._before[-AHEAD] - _WALKED
         if run < 0:
             return 0
         begun = self._memory.runs

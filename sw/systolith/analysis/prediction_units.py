@@ -6,16 +6,17 @@ from collections import deque
 from systolith.rtl.accumulator import Accumulator
 from systolith.rtl.array import SystolicArray
 from systolith.rtl.config import Config
-from systolith.rtl.core import HANDED_OVER
 from systolith.rtl.interfaces import READ_LATENCY
 from systolith.rtl.isa import Function, Instruction
-from systolith.rtl.matrix import INSTRUCTIONS_AHEAD, MIN_TILE_PERIOD
+from systolith.rtl.matrix import MIN_TILE_PERIOD
 from systolith.rtl.vector.lanes import Lanes
 from systolith.rtl.vector.order import IN_FLIGHT
 from systolith.rtl.vector.statistics import RowStatistics
 
 from .prediction_memory import NEVER, Memory
 
+#: Instructions between the dispatcher and what a unit has in hand.
+AHEAD = 2
 #: MATRIX, from issue to the first row at the array's edge: the instruction's queue, the walk's register, that of the
 #: request, the read, the row's queue.
 _ROW_CYCLES = 4 + READ_LATENCY
@@ -46,13 +47,13 @@ class MatrixUnit:
         self._drain = self._array + Accumulator.latency_of(config)
         #: When the last tile was swapped in, and when its last row entered.
         self._swap = self._row = -MIN_TILE_PERIOD
-        self._taken = [0] * INSTRUCTIONS_AHEAD
+        self._taken = [0] * AHEAD
         #: Of each instruction: first and last cycle of its additions, and the share of these that also reads.
         self.additions: deque[tuple[int, int, float]] = deque()
 
     def accepts(self) -> int:
         """From when on another instruction finds a place in front of the walks."""
-        return self._taken[-INSTRUCTIONS_AHEAD] + 1
+        return self._taken[-AHEAD] + 1
 
     def execute(self, index: int, word: Instruction, issued: int) -> int:
         """The cycle in which ``word`` retires."""
@@ -87,7 +88,7 @@ class VectorUnit:
         self._free = 0
         self._retired = [0] * IN_FLIGHT
         self._residual = self._exponent = 0
-        self._taken = [0] * HANDED_OVER
+        self._taken = [0] * AHEAD
         self._rate = beside_additions(self._groups, config.accumulator_banks)
         self._matrix = matrix
         self._memory = memory
@@ -98,7 +99,7 @@ class VectorUnit:
 
     def accepts(self) -> int:
         """From when on another instruction finds a place in front of the unit, or -1 if that is not known yet."""
-        return -1 if self._pending else self._taken[-HANDED_OVER] + 1
+        return -1 if self._pending else self._taken[-AHEAD] + 1
 
     def execute(self, index: int, word: Instruction, issued: int) -> int:
         """The cycle in which ``word`` retires, or -1 if that follows from its turn."""

@@ -125,10 +125,23 @@ def figure(options: Options, report: Report) -> Figure:
                 note=f"{summary['points']} points: mean error {summary['mean']:.2%}, worst {summary['worst']:.2%}; a "
                 f"prediction takes {summary['milliseconds']:.1f} ms (median).",
             ),
+            FigureTable(
+                title="Error by hardware",
+                columns=("array", "points", "exact", "mean", "worst"),
+                rows=tuple(_by_hardware(records)),
+                note="Of the absolute error of the predicted cycles; exact: to the cycle.",
+            ),
         ),
         data={"summary": summary, "points": records},
         pictures={"cycle-model": lambda path: _draw(records, path)},
     )
+
+
+def _by_hardware(records: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for array in dict.fromkeys(record["array"] for record in records):
+        errors = [abs(record["error"]) for record in records if record["array"] == array]
+        exact = sum(error == 0 for error in errors)
+        yield array, f"{len(errors)}", f"{exact}", f"{statistics.mean(errors):.2%}", f"{max(errors):.2%}"
 
 
 def _draw(records: list[dict[str, Any]], path: Path) -> None:
