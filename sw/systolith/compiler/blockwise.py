@@ -101,12 +101,12 @@ class BlockwiseAttention(HeadLowering):
             task = Task(self._turn("task"), head, token, rows, e.take_statistics())
             sums = area + task.index % 2 * context_sums
             e.operation(self.index, "scores")
-            query = self._fetched("query", head, token, rows, self.buffers.query)
+            self._fetch_queries(task)
             for block in again:
-                self._scores(task, query, block, maxima=True)
-            slots = {block: self._scores(task, query, block, maxima=True) for block in kept}
+                self._scores(task, block, maxima=True)
+            slots = {block: self._scores(task, block, maxima=True) for block in kept}
             for block in [*kept, *again]:
-                slot = slots[block] if block in slots else self._scores(task, query, block, maxima=False)
+                slot = slots[block] if block in slots else self._scores(task, block, maxima=False)
                 first, last = block == kept[0], block == [*kept, *again][-1]
                 numerators = self._numerators(task, block, slot, first=first, last=last)
                 if contraction is not None:
@@ -116,20 +116,28 @@ class BlockwiseAttention(HeadLowering):
             contraction()
         e.accumulator.free(area)
 
-    def _scores(self, task: Task, query: Operand, block: tuple[int, int], *, maxima: bool) -> int:
+    def _fetch_queries(self, task: Task) -> None:
+        """Where the queries of ``task`` are, for its scores."""
+        self.query = self._fetched("query", task.head, task.token, task.rows, self.buffers.query)
+
+    def _slot(self) -> int:
+        """The next slot of the accumulator for the scores of a key block."""
+        return self.slots + self._turn("slot") % self.held * self.block_sums
+
+    def _scores(self, task: Task, block: tuple[int, int], *, maxima: bool) -> int:
         """Scores of one key block in the next slot of the accumulator, which is returned."""
         e, config = self.e, self.e.config
         start, keys = block
         e.operation(self.index, "scores")
         key = self._fetched("key", task.head, start, keys, self.buffers.key)
-        slot = self.slots + self._turn("slot") % self.held * self.block_sums
+        slot = self._slot()
         e.emit(
             Opcode.MATRIX,
             rows=task.rows,
             k_tiles=self.g.outputs(self.size)[0],
             n_tiles=ceil_div(keys, config.cols),
-            a_address=query.address,
-            a_stride=query.stride,
+            a_address=self.query.address,
+            a_stride=self.query.stride,
             w_address=key.address,
             w_k_stride=key.stride,
             w_n_stride=config.cols,

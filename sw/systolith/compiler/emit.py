@@ -153,6 +153,12 @@ class Emitter:
             dram_stride=tensor.tokens * tensor.pitch,
         )
 
+    def load_weights(self, weights: Weights, n: int, n_tiles: int, k: int, k_tiles: int, address: int) -> None:
+        """LOAD ``n_tiles`` output tiles from ``n`` on, of ``k_tiles`` contraction tiles from ``k`` on each."""
+        offset = self.constant((weights.key, n, n_tiles, k, k_tiles), weights.tiles[n : n + n_tiles, k : k + k_tiles])
+        rows = n_tiles * k_tiles * self.config.rows
+        self.emit(Opcode.LOAD, region=CONSTANTS, rows=rows, blocks=1, address=address, offset=offset)
+
     def product(
         self,
         x: Operand,
@@ -170,10 +176,7 @@ class Emitter:
         for n, n_tiles, k, k_tiles in self.chunks(weights, tiles):
             size = n_tiles * k_tiles * self.config.rows
             address = self.ring.take(size)
-            offset = self.constant(
-                (weights.key, n, n_tiles, k, k_tiles), weights.tiles[n : n + n_tiles, k : k + k_tiles]
-            )
-            self.emit(Opcode.LOAD, region=CONSTANTS, rows=size, blocks=1, address=address, offset=offset)
+            self.load_weights(weights, n, n_tiles, k, k_tiles, address)
             self.emit(
                 Opcode.MATRIX,
                 rows=rows,

@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 
 from systolith.models.quantized import AddNorm, Projection, QuantizedLayer
-from systolith.numerics.integer import mean_multiplier
 from systolith.rtl.isa import Function
 
 from .attention import context_rows
 from .emit import Emitter, Operand, pack_columns, pack_weights
-from .plan import Geometry, blocks_of, ceil_div, even_blocks, round_up
+from .norm import AddNormLowering, column_group
+from .plan import Geometry, blocks_of, ceil_div, even_blocks
 from .program import Tensor
-
-#: Output tiles of one vector instruction where the array can go on meanwhile.
-_GROUP_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,7 @@ class FeedForwardLowering:
         row_of = context_rows(layer.heads, layer.head_size, geometry)
         self.output_weights = pack_weights(f"{index}.output", layer.output.weight, config, row_of)
         self.ffn1_weights = pack_weights(f"{index}.ffn1", layer.ffn1.weight, config)
-        granule = geometry.granule
-        self.group = min(round_up(_GROUP_TILES, granule), config.parameter_rows // granule * granule)
+        self.group = column_group(config, geometry)
 
     def lower(self) -> None:
         e, g = self.e, self.g
@@ -85,7 +81,7 @@ class FeedForwardLowering:
             hidden = self.buffers.hidden
             sums = e.accumulator.take(g.outputs(self.layer.hidden)[2] * rows)
             statistics = e.take_statistics()
-            norm = _Norm(self, "output", self.layer.output, self.layer.output_norm, rows, sums, statistics)
+            norm = self._norm("output norm", self.layer.output, self.layer.output_norm, rows, sums, statistics)
             for tiles in norm.groups():
                 e.operation(self.index, "output projection")
                 e.product(context, rows, self.output_weights, tiles, sums + tiles.start * rows)
@@ -100,6 +96,12 @@ class FeedForwardLowering:
             e.operation(self.index, "output store")
             e.store_tensor(self.output, token, rows, 0, x_k, x)
 
+    def _norm(self, name: str, p: Projection, norm: AddNorm, rows: int, sums: int, statistics: int) -> AddNormLowering:
+        return AddNormLowering(
+            self.e, self.g, self.index, name, p, norm, rows=rows, sums=sums, statistics=statistics,
+            group=self.group,
+        )  # fmt: skip
+
     def _observe(self, name: str, token: int, rows: int, source: Operand) -> None:
         if name in self.observed:
             self.e.store_tensor(self.observed[name], token, rows, 0, self.observed[name].blocks, source)
@@ -109,7 +111,7 @@ class FeedForwardLowering:
         e, g = self.e, self.g
         statistics = e.take_statistics()
         sums = e.accumulator.take(g.outputs(self.layer.hidden)[2] * rows)
-        norm = _Norm(self, "ffn2", self.layer.ffn2, self.layer.ffn2_norm, rows, sums, statistics)
+        norm = self._norm("ffn2 norm", self.layer.ffn2, self.layer.ffn2_norm, rows, sums, statistics)
         chunks = blocks_of(self.layer.ffn, e.plan.ffn_tiles * e.config.cols)
         self._expand(0, chunks[0], token, rows, hidden)
         for number, (start, columns) in enumerate(chunks):
@@ -170,58 +172,3 @@ class FeedForwardLowering:
                     e.store_tensor(
                         tensor, token, rows, block, blocks, inner.at(block=group * e.config.cols // e.config.rows)
                     )
-
-
-class _Norm:
-    """Residual addition and LayerNorm of one block of rows."""
-
-    def __init__(
-        self, owner: FeedForwardLowering, name: str, p: Projection, norm: AddNorm, rows: int, sums: int, statistics: int
-    ) -> None:
-        self.owner, self.e, self.p, self.norm = owner, owner.e, p, norm
-        self.rows, self.sums, self.statistics = rows, sums, statistics
-        self.columns = len(p.bias)
-        _, self.n, self.v, _ = owner.g.outputs(self.columns)
-        key = f"{owner.index}.{name}"
-        self.name = {"output": "output norm", "ffn2": "ffn2 norm"}[name]
-        self.residual = pack_columns(
-            f"{key}.residual", self.e.config, self.v, bias=p.bias, a=p.multiplier, b=norm.skip_multiplier
-        )
-        self.gain = pack_columns(f"{key}.gain", self.e.config, self.v, bias=norm.bias, b=norm.gain)
-
-    def groups(self) -> list[range]:
-        return [range(a, min(a + n, self.n)) for a, n in blocks_of(self.n, self.owner.group)]
-
-    def _blocks(self, tiles: range) -> int:
-        """Column blocks of a group: the last one takes the padding blocks too."""
-        return (self.v if tiles.stop == self.n else tiles.stop) - tiles.start
-
-    def add(self, tiles: range, skip: Operand) -> None:
-        """RESIDUAL over the column blocks of ``tiles``."""
-        config, norm = self.e.config, self.norm
-        blocks = self._blocks(tiles)
-        self.e.operation(self.owner.index, self.name)
-        row = self.e.load_columns(self.residual, tiles.start, blocks)
-        self.e.vector(
-            Function.RESIDUAL, self.rows, blocks, self.columns - tiles.start * config.cols,
-            self.sums + tiles.start * self.rows,
-            residual=skip.at(block=tiles.start * config.cols // config.rows), param_address=row,
-            stat_address=self.statistics, first=tiles.start == 0, last=tiles.stop == self.n,
-            shift_a=self.p.shift, shift_b=norm.skip_shift,
-            multiplier=self.columns, mean_multiplier=mean_multiplier(self.columns),
-        )  # fmt: skip
-        self.e.parameters.free(row)
-
-    def normalize(self, out: Operand) -> None:
-        """LAYERNORM over all column blocks."""
-        config = self.e.config
-        self.e.operation(self.owner.index, self.name)
-        for tiles in self.groups():
-            blocks = self._blocks(tiles)
-            row = self.e.load_columns(self.gain, tiles.start, blocks)
-            self.e.vector(
-                Function.LAYERNORM, self.rows, blocks, self.columns - tiles.start * config.cols,
-                self.sums + tiles.start * self.rows, out=out.at(block=tiles.start * config.cols // config.rows),
-                param_address=row, stat_address=self.statistics, shift_b=self.norm.shift,
-            )  # fmt: skip
-            self.e.parameters.free(row)

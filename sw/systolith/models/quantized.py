@@ -112,23 +112,9 @@ class QuantizedLayer:
         context = np.empty(x.shape, np.int8)
         for head in range(self.heads):
             columns = slice(head * size, (head + 1) * size)
-            scores = integer.matmul(q[:, columns], k[keys, columns].T)
-            weights = integer.exponent(
-                scores,
-                scores.max(axis=1),
-                int(self.attention.exponent_multiplier[head]),
-                self.attention.exponent_shift,
-                units.numerator,
-            )
-            reciprocal = integer.softmax_reciprocal(weights.astype(np.int64).sum(axis=1))
-            context[:, columns] = integer.context(
-                integer.matmul(weights, v[keys, columns]),
-                reciprocal,
-                self.attention.context_multiplier[columns],
-                self.attention.context_shift,
-            )
+            context[:, columns] = self.attend(head, integer.matmul(q[:, columns], k[keys, columns].T), v[keys, columns])
         seen("context", context)
-        hidden = seen("attention", self._add_norm(context, x, self.output, self.output_norm))
+        hidden = seen("attention", add_norm(context, x, self.output, self.output_norm))
         g, p = self.gelu, self.ffn1
         inner = seen(
             "ffn",
@@ -144,18 +130,31 @@ class QuantizedLayer:
                 units.gelu_grid,
             ),
         )
-        return seen("output", self._add_norm(inner, hidden, self.ffn2, self.ffn2_norm))
+        return seen("output", add_norm(inner, hidden, self.ffn2, self.ffn2_norm))
 
-    @staticmethod
-    def _add_norm(x: Array, skip: Array, p: Projection, norm: AddNorm) -> Array:
-        s = integer.residual(
-            integer.matmul(x, p.weight), p.bias, p.multiplier, p.shift, skip, norm.skip_multiplier, norm.skip_shift
-        )
-        columns = s.shape[1]
-        row = integer.layernorm_reciprocal(
-            s.sum(axis=1), (s * s).sum(axis=1), columns, integer.mean_multiplier(columns)
-        )
-        return integer.layernorm(s, row, norm.gain, norm.bias, norm.shift)
+    def numerators(self, head: int, scores: Array) -> Array:
+        """Softmax numerators int8 0 to 127 of a head's ``scores`` (rows, keys)."""
+        multiplier, shift = int(self.attention.exponent_multiplier[head]), self.attention.exponent_shift
+        numerator = APPROXIMATIONS[self.approximation].numerator
+        return integer.exponent(scores, scores.max(axis=1), multiplier, shift, numerator)
+
+    def attend(self, head: int, scores: Array, value: Array) -> Array:
+        """A head's context rows int8 (rows, head size): softmax of ``scores`` (rows, keys), times ``value``."""
+        size = self.head_size
+        weights = self.numerators(head, scores)
+        reciprocal = integer.softmax_reciprocal(weights.astype(np.int64).sum(axis=1))
+        multiplier = self.attention.context_multiplier[head * size : (head + 1) * size]
+        return integer.context(integer.matmul(weights, value), reciprocal, multiplier, self.attention.context_shift)
+
+
+def add_norm(x: Array, skip: Array, p: Projection, norm: AddNorm) -> Array:
+    """LayerNorm of ``skip`` plus the projection of ``x``: int8 (rows, outputs)."""
+    s = integer.residual(
+        integer.matmul(x, p.weight), p.bias, p.multiplier, p.shift, skip, norm.skip_multiplier, norm.skip_shift
+    )
+    columns = s.shape[1]
+    row = integer.layernorm_reciprocal(s.sum(axis=1), (s * s).sum(axis=1), columns, integer.mean_multiplier(columns))
+    return integer.layernorm(s, row, norm.gain, norm.bias, norm.shift)
 
 
 @dataclass(frozen=True, kw_only=True)
