@@ -57,6 +57,7 @@ class BlockwiseAttention(HeadLowering):
         self.blocks = blocks_of(self.valid, plan.key_rows)
         self.held = min(plan.held_blocks, len(self.blocks))
         self.block_sums = plan.key_rows // self.e.config.cols * plan.query_rows
+        self.context_sums = self.g.outputs(self.size)[2] * plan.query_rows
         self.counts: dict[str, int] = {}
 
     def lower(self) -> None:
@@ -92,14 +93,13 @@ class BlockwiseAttention(HeadLowering):
     def _attend(self, head: int) -> None:
         """Scores, softmax and context of one head."""
         e, plan = self.e, self.e.plan
-        context_sums = self.g.outputs(self.size)[2] * plan.query_rows
-        area = e.accumulator.take(2 * context_sums + self.held * self.block_sums)
-        self.slots = area + 2 * context_sums
+        area = e.accumulator.take(2 * self.context_sums + self.held * self.block_sums)
+        self.slots = area + 2 * self.context_sums
         again, kept = self.blocks[: len(self.blocks) - self.held], self.blocks[len(self.blocks) - self.held :]
         contraction: Callable[[], None] | None = None
         for token, rows in blocks_of(self.g.shape.tokens, plan.query_rows):
             task = Task(self._turn("task"), head, token, rows, e.take_statistics())
-            sums = area + task.index % 2 * context_sums
+            sums = area + task.index % 2 * self.context_sums
             e.operation(self.index, "scores")
             self._fetch_queries(task)
             for block in again:

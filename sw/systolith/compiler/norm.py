@@ -13,7 +13,7 @@ _GROUP_TILES = 4
 
 
 def column_group(config: Config, g: Geometry, tiles: int = _GROUP_TILES) -> int:
-    """Output tiles, about ``tiles``, whose column parameters are loaded and whose sums the vector unit takes at a time."""
+    """Output tiles, about ``tiles``, whose parameters are loaded, and whose sums the vector unit takes, at a time."""
     return min(round_up(tiles, g.granule), config.parameter_rows // g.granule * g.granule)
 
 
