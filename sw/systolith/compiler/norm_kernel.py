@@ -14,6 +14,8 @@ from .program import INPUT, NO_LAYER, OUTPUT, Program
 
 #: Weight tiles that the ring should hold where several pieces of the input share the rest of the scratchpad.
 _RING_TILES = 72
+#: Weight tiles of one LOAD at most.
+_CHUNK_TILES = 24
 #: Output tiles of one vector instruction where no product hides what lies between two of them.
 _IDENTITY_GROUP = 12
 #: Pieces of the input of the first block of rows.
@@ -50,7 +52,10 @@ def compile_add_norm(
     piece = k if identity else min(k, free // (2 * rows))
     if free < 2 * piece * rows or piece < 1:
         raise CapacityError(f"{rows} rows of input and output do not fit {config.scratchpad_rows} scratchpad rows")
-    kernel = Kernel(config, tokens, config.scratchpad_rows - resident - 2 * (b + piece) * rows)
+    ring = config.scratchpad_rows - resident - 2 * (b + piece) * rows
+    # Three chunks of weights in the ring: one in use, one there, one on its way.
+    chunk = max(config.rows, min(_CHUNK_TILES * config.rows, ring // 3 // config.rows * config.rows))
+    kernel = Kernel(config, tokens, ring, chunk)
     e = kernel.e
     x_tensor = kernel.tensor("input", INPUT, 1, inputs, config.rows)
     skip_tensor = kernel.tensor("skip", INPUT, 1, outputs, config.rows)

@@ -39,7 +39,7 @@ def compile_scores(config: Config, spilled: SpilledScores, tokens: int, *, rows:
             f"{keys} keys and {rows} queries take {held} scratchpad rows of {config.scratchpad_rows} and "
             f"{2 * group * rows} accumulator rows of {config.accumulator_rows}"
         )
-    kernel = Kernel(config, tokens, config.scratchpad_rows - held)
+    kernel = Kernel(config, tokens, config.rows, config.rows)
     e = kernel.e
     query = kernel.tensor("input", INPUT, layer.heads, size, config.rows)
     key = kernel.tensor("key", INPUT, layer.heads, size, config.rows)

@@ -59,7 +59,7 @@ def compile_softmax(
             f"{2 * context_sums + block_sums} accumulator rows of {config.accumulator_rows} and {rows} rows of "
             f"statistics of {config.statistics_rows // 2}"
         )
-    kernel = Kernel(config, tokens, config.scratchpad_rows - needed)
+    kernel = Kernel(config, tokens, config.rows, config.rows)
     kernel.e.plan = replace(kernel.e.plan, query_rows=rows, key_rows=keys, held_blocks=held, kv_resident=False)
     strides = {"key": keys, "value": keys}
     places, address = {}, identity
