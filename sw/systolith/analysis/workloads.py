@@ -16,7 +16,7 @@ from systolith.compiler.kernels import regions_of
 from systolith.compiler.mapping import ProductMapping
 from systolith.compiler.plan import Plan
 from systolith.compiler.program import OUTPUT, Program
-from systolith.models.quantized import Projection
+from systolith.models.quantized import Projection, QuantizedLayer
 from systolith.models.registry import Model, load_model
 from systolith.numerics import integer
 from systolith.runtime.device import Device, RunResult
@@ -80,7 +80,7 @@ class EncoderWorkload(Workload):
         model = _model(self.model, self.layers, self.hidden, self.heads, self.ffn, self.tokens)
         # Each "word" is one token, between the two that mark the ends.
         x = model.prepare("word " * (self.tokens - 2))
-        program, seconds = _timed(lambda: compile_encoder(model.quantized, device.config, self.tokens, plan=self.plan))
+        program, seconds = timed(lambda: compile_encoder(model.quantized, device.config, self.tokens, plan=self.plan))
         outcome = run_encoder(model.quantized, x, device, program=program)
         difference = str(outcome.difference) if outcome.difference else None
         return Measurement(program, outcome.result, seconds, difference)
@@ -110,11 +110,11 @@ class GemmWorkload(Workload):
             multiplier=draw.integers(1 << 14, 1 << 16, self.columns, np.uint16),
             shift=shift,
         )
-        program, seconds = _timed(lambda: compile_gemm(device.config, projection, self.rows, self.mapping))
+        program, seconds = timed(lambda: compile_gemm(device.config, projection, self.rows, self.mapping))
         expected = integer.requantize(
             integer.matmul(x, projection.weight), projection.bias, projection.multiplier, shift
         )  # fmt: skip
-        return _checked(device, program, seconds, {"input": x}, expected)
+        return checked(device, program, seconds, {"input": x}, expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,23 +130,40 @@ class AttentionWorkload(Workload):
         return attention_work(self.heads, self.size, self.tokens)
 
     def run(self, device: Device) -> Measurement:
-        hidden = self.heads * self.size
-        model = _model("random", 1, hidden, self.heads, hidden, self.tokens)
-        layer = model.quantized.approximated(device.config.approximation).layers[0]
-        seen: dict[str, npt.NDArray[np.int8]] = {}
-        layer.forward(model.prepare(), observe=seen.__setitem__)
-        program, seconds = _timed(lambda: compile_attention(device.config, layer, self.tokens))
+        layer, seen = attention_tensors(self.heads, self.size, self.tokens, device.config.approximation)
+        program, seconds = timed(lambda: compile_attention(device.config, layer, self.tokens))
         inputs = {"input": seen["query"], "key": seen["key"], "value": seen["value"]}
-        return _checked(device, program, seconds, inputs, seen["context"])
+        return checked(device, program, seconds, inputs, seen["context"])
 
 
-def _timed(compile_it: Callable[[], Program]) -> tuple[Program, float]:
+def attention_tensors(
+    heads: int, size: int, tokens: int, approximation: str
+) -> tuple[QuantizedLayer, dict[str, npt.NDArray[np.int8]]]:
+    """The layer of a random encoder of ``heads`` heads of ``size`` columns, and its int8 tensors by name."""
+    hidden = heads * size
+    return layer_tensors(hidden, heads, hidden, tokens, approximation)
+
+
+@lru_cache(maxsize=2)
+def layer_tensors(
+    hidden: int, heads: int, ffn: int, tokens: int, approximation: str
+) -> tuple[QuantizedLayer, dict[str, npt.NDArray[np.int8]]]:
+    """The layer of a random encoder, and its int8 tensors by name: ``input`` and those that it lets observe."""
+    model = _model("random", 1, hidden, heads, ffn, tokens)
+    layer = model.quantized.approximated(approximation).layers[0]
+    seen = {"input": model.prepare()}
+    layer.forward(seen["input"], observe=seen.__setitem__)
+    return layer, seen
+
+
+def timed(compile_it: Callable[[], Program]) -> tuple[Program, float]:
+    """What ``compile_it`` returns, and how many seconds it took."""
     begin = time.perf_counter()
     program = compile_it()
     return program, time.perf_counter() - begin
 
 
-def _checked(
+def checked(
     device: Device,
     program: Program,
     seconds: float,

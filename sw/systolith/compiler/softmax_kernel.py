@@ -22,7 +22,8 @@ from .program import INPUT, NO_LAYER, OUTPUT, Program
 def compile_softmax(
     config: Config, layer: QuantizedLayer, tokens: int, *, rows: int, keys: int, spilled: bool, context: bool
 ) -> Program:
-    """Softmax of all heads of ``layer``, ``rows`` queries and ``keys`` keys (a multiple of the geometry's) at a time.
+    """Softmax of all heads of ``layer``, ``rows`` queries and ``keys`` keys at a time, the latter rounded up to
+    whole tiles.
 
     ``spilled``: ``input`` are int8 scores (tokens, heads x tokens), else Q, and K is ``key``, int8 (tokens, hidden).
     ``context``: ``output`` is the context (tokens, hidden), V being ``value``; else the numerators, of the scores'
@@ -34,7 +35,7 @@ def compile_softmax(
         If the memories are too small for that.
     """
     g = Geometry(Shape(tokens, layer.hidden, layer.heads, layer.ffn), config.rows, config.cols)
-    rows, keys = min(rows, tokens), min(keys, round_up(tokens, g.key_granule))
+    rows, keys = min(rows, tokens), round_up(min(keys, tokens), g.key_granule)
     context_sums = g.outputs(layer.head_size)[2] * rows if context else 0
     block_sums = keys // config.cols * rows
     held = min(ceil_div(tokens, keys), (config.accumulator_rows - 2 * context_sums) // block_sums)
@@ -47,14 +48,10 @@ def compile_softmax(
         "context": b * rows if context else 0, "spilled": block if spilled else 0, "scores": block,
     }  # fmt: skip
     needed = identity + 2 * sum(sizes.values())
-    if (
-        keys % g.key_granule
-        or held < 1
-        or rows > config.statistics_rows // 2
-        or needed + config.rows > config.scratchpad_rows
-    ):
+    fits = held >= 1 and rows <= config.statistics_rows // 2 and needed + config.rows <= config.scratchpad_rows
+    if not fits:
         raise CapacityError(
-            f"{keys} keys (of multiples of {g.key_granule}) and {rows} queries take {needed} scratchpad rows of "
+            f"{keys} keys and {rows} queries take {needed} scratchpad rows of "
             f"{config.scratchpad_rows}, "
             f"{2 * context_sums + block_sums} accumulator rows of {config.accumulator_rows} and {rows} rows of "
             f"statistics of {config.statistics_rows // 2}"

@@ -17,7 +17,10 @@ from .space import Point
 #: Packages whose every file counts, and single modules: a result depends on all that generates, simulates, compiles,
 #: runs, checks and records.
 _PACKAGES = ("rtl", "numerics", "models", "compiler", "runtime", "sim")
-_MODULES = ("analysis/bounds.py", "analysis/causes.py", "analysis/workloads.py", "sweep/record.py", "sweep/workload.py")
+_MODULES = (
+    "analysis/bounds.py", "analysis/causes.py", "analysis/workloads.py", "analysis/fusion_workloads.py",
+    "sweep/record.py", "sweep/workload.py",
+)  # fmt: skip
 
 
 @functools.cache
