@@ -7,6 +7,7 @@ import pytest
 from systolith.analysis.bounds import attention_work
 from systolith.analysis.fusion_workloads import (
     AddNormWorkload,
+    AttentionLayerWorkload,
     ScoresWorkload,
     SoftmaxWorkload,
     SpilledProductWorkload,
@@ -59,6 +60,16 @@ def test_add_norm_matches_the_reference_of_each_schedule(array, ffn2):
             assert AddNormWorkload(**shape, rows=rows, spilled=spilled).run(device).difference is None
 
 
+@pytest.mark.parametrize("array", SIZES)
+def test_whole_attention_matches_the_reference(array):
+    measured = AttentionLayerWorkload(hidden=50, heads=2, tokens=37).run(
+        open_device(preset("default").resized(*array), "functional", seed=1)
+    )
+    assert measured.difference is None
+    work = AttentionLayerWorkload(hidden=50, heads=2, tokens=37).work
+    assert measured.program.macs == work.macs == 37 * 50 * (4 * 50 + 2 * 37)
+
+
 def test_an_input_larger_than_the_scratchpad_comes_in_pieces():
     config = replace(preset("tiny"), scratchpad_bytes=6144)
     workload = AddNormWorkload(hidden=24, ffn=200, tokens=30, ffn2=True, rows=10, spilled=False)
@@ -109,6 +120,7 @@ def test_stages_run_on_the_hardware():
         *attention_stages(2, 6, 21, 8, 8),
         AddNormWorkload(hidden=24, ffn=40, tokens=19, ffn2=True, rows=7, spilled=False),
         AddNormWorkload(hidden=24, ffn=40, tokens=19, ffn2=True, rows=7, spilled=True),
+        AttentionLayerWorkload(hidden=24, heads=2, tokens=19),
     ]
     for stage in stages:
         measured = stage.run(device)

@@ -7,10 +7,12 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from systolith.compiler.attention_layer import compile_attention_layer
 from systolith.compiler.gemm import compile_gemm
 from systolith.compiler.norm_kernel import compile_add_norm
 from systolith.compiler.program import Program
@@ -22,7 +24,7 @@ from systolith.numerics import integer
 from systolith.rtl.config import Config
 from systolith.runtime.device import Device
 
-from .bounds import Product, Work, gemm_work
+from .bounds import Product, Work, attention_work, gemm_work
 from .workloads import Measurement, Workload, attention_tensors, checked, layer_tensors, timed
 
 Int8 = npt.NDArray[np.int8]
@@ -32,6 +34,9 @@ _PARAMETER_BYTES = 8
 
 class Stage(Workload):
     """A workload whose program, inputs and expected output are apart, so that plans can be compared unrun."""
+
+    #: The program's tensor that is compared.
+    output: ClassVar[str] = "output"
 
     @abstractmethod
     def compile(self, config: Config) -> Program:
@@ -44,7 +49,7 @@ class Stage(Workload):
     def run(self, device: Device) -> Measurement:
         program, seconds = timed(lambda: self.compile(device.config))
         inputs, expected = self.tensors(device.config)
-        return checked(device, program, seconds, inputs, expected)
+        return checked(device, program, seconds, inputs, expected, self.output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,3 +223,36 @@ class AddNormWorkload(_Projected):
             back, x = _spilled_product(p, x)
             expected = add_norm(x, skip, back, norm)
         return {"input": x, "skip": skip}, expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionLayerWorkload(Stage):
+    """A layer's attention with its projections and LayerNorm, all of it on the chip."""
+
+    output = "layer0"
+
+    hidden: int
+    heads: int
+    tokens: int
+
+    @property
+    def work(self) -> Work:
+        size = self.hidden // self.heads
+        attention = attention_work(self.heads, size, self.tokens)
+        # As in bounds.encoder_work, a head's columns are a product of their own.
+        products = (
+            Product(self.tokens, self.hidden, size, 3 * self.heads),
+            *attention.products,
+            Product(self.tokens, size, self.hidden, self.heads),
+        )
+        elements = self.tokens * self.hidden
+        read = 4 * self.hidden**2 + 8 * _PARAMETER_BYTES * self.hidden + elements
+        return Work(products, read, elements, attention.vector_elements + (3 + 2) * elements)
+
+    def compile(self, config: Config) -> Program:
+        layer, _ = attention_tensors(self.heads, self.hidden // self.heads, self.tokens, config.approximation)
+        return compile_attention_layer(config, layer, self.tokens)
+
+    def tensors(self, config: Config) -> tuple[dict[str, Int8], Int8]:
+        _, seen = attention_tensors(self.heads, self.hidden // self.heads, self.tokens, config.approximation)
+        return {"input": seen["input"]}, seen["attention"]

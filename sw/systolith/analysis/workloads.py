@@ -169,10 +169,11 @@ def checked(
     seconds: float,
     inputs: Mapping[str, npt.NDArray[np.int8]],
     expected: npt.NDArray[np.int8],
+    output: str = "output",
 ) -> Measurement:
-    """Run a kernel and compare its output with the integer reference's."""
+    """Run a kernel and compare its tensor ``output`` with the integer reference's."""
     result = device.run(program.image, regions_of(program, inputs))
-    got = program.tensors["output"].unpack(result.regions[OUTPUT])
+    got = program.tensors[output].unpack(result.regions[OUTPUT])
     wrong = np.argwhere(got != expected)
     difference = None
     if len(wrong):

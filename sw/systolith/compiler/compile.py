@@ -76,6 +76,9 @@ class _Lowering:
     blocks (the same rows, as one follows the other), and the weight ring.
     """
 
+    #: Lowering of what follows attention.
+    rest = FeedForwardLowering
+
     def __init__(self, config: Config, plan: Plan, geometry: Geometry, layers: int, observe: bool) -> None:
         self.config, self.plan, self.g, self.observe = config, plan, geometry, observe
         shape = geometry.shape
@@ -156,26 +159,27 @@ class _Lowering:
         self.tensors |= {f"layer{index}.{name}": tensor for name, tensor in tensors.items()}
         return tensors
 
-    def _declare(self, index: int, valid: int) -> None:
+    def _operations(self, valid: int) -> dict[str, int]:
+        """The operations of a layer, in the order in which a report lists them, and their multiply-accumulates."""
         s = self.g.shape
-        for name, macs in (
-            ("projections", 3 * s.tokens * s.hidden * s.hidden),
-            ("scores", s.tokens * valid * s.hidden),
-            ("softmax", 0),
-            ("context", s.tokens * valid * s.hidden),
-            ("output projection", s.tokens * s.hidden * s.hidden),
-            ("output norm", 0),
-            ("ffn1", s.tokens * s.hidden * s.ffn),
-            ("gelu", 0),
-            ("ffn2", s.tokens * s.hidden * s.ffn),
-            ("ffn2 norm", 0),
-            ("output store", 0),
-        ):
-            self.e.operation(index, name, macs)
+        return {
+            "projections": 3 * s.tokens * s.hidden * s.hidden,
+            "scores": s.tokens * valid * s.hidden,
+            "softmax": 0,
+            "context": s.tokens * valid * s.hidden,
+            "output projection": s.tokens * s.hidden * s.hidden,
+            "output norm": 0,
+            "ffn1": s.tokens * s.hidden * s.ffn,
+            "gelu": 0,
+            "ffn2": s.tokens * s.hidden * s.ffn,
+            "ffn2 norm": 0,
+            "output store": 0,
+        }
 
     def layer(self, index: int, layer: QuantizedLayer, valid: int) -> None:
-        self._declare(index, valid)
         e = self.e
+        for name, macs in self._operations(valid).items():
+            e.operation(index, name, macs)
         e.operation(index, "projections")
         x_tensor = self.tensors[f"layer{index - 1}" if index else "input"]
         if index == 0 and self.x is not None:
@@ -193,7 +197,7 @@ class _Lowering:
         else:
             attention = AttentionLowering(e, self.g, index, layer, buffers=self.attention_buffers, **shared)
         attention.lower()
-        FeedForwardLowering(
+        self.rest(
             e, self.g, index, layer, x=self.x, x_tensor=x_tensor, context=self.context,
             context_tensor=self.context_tensor, output=self.tensors[f"layer{index}"],
             buffers=self.row_buffers, observed=observed,

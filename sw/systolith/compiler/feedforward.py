@@ -90,11 +90,18 @@ class FeedForwardLowering:
             self._observe("attention", token, rows, hidden)
             e.accumulator.free(sums)
             e.statistics.free(statistics)
-            # The input was the residual of the first LayerNorm and has no other use: the output takes its place.
-            self._feed_forward(token, rows, hidden, x)
-            self._observe("output", token, rows, x)
-            e.operation(self.index, "output store")
-            e.store_tensor(self.output, token, rows, 0, x_k, x)
+            self._finish(token, rows, hidden, x)
+
+    def _finish(self, token: int, rows: int, hidden: Operand, x: Operand) -> None:
+        """From the attention's output rows ``hidden`` to the layer's, and to DRAM."""
+        # The input was the residual of the first LayerNorm and has no other use: the output takes its place.
+        self._feed_forward(token, rows, hidden, x)
+        self._observe("output", token, rows, x)
+        self._store(token, rows, x)
+
+    def _store(self, token: int, rows: int, y: Operand) -> None:
+        self.e.operation(self.index, "output store")
+        self.e.store_tensor(self.output, token, rows, 0, self.g.outputs(self.layer.hidden)[0], y)
 
     def _norm(self, name: str, p: Projection, norm: AddNorm, rows: int, sums: int, statistics: int) -> AddNormLowering:
         return AddNormLowering(
