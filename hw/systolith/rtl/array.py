@@ -174,32 +174,43 @@ class SystolicArray(wiring.Component):
     def latency_of(config: Config) -> int:
         """:attr:`latency`, without an array.
 
-        One register at the edge, ``rows`` + ``cols`` - 2 cycles for the wave to reach the last PE, and that
+        Two registers at the edge, ``rows`` + ``cols`` - 2 cycles for the wave to reach the last PE, and that
         PE's own three; the other columns wait for the last.
         """
-        return 1 + (config.rows - 1) + (config.cols - 1) + ProcessingElement.latency
+        return 2 + (config.rows - 1) + (config.cols - 1) + ProcessingElement.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, cols = self.config.rows, self.config.cols
-        take_north = self._thermometer(m, rows, self.shift & ~self.transpose, "north")
-        take_west = self._thermometer(m, cols, self.shift & self.transpose, "west")
+        # What enters is decided late in its cycle, so all of it is registered first.
+        activations = Signal.like(self.activations, reset_less=True)
+        weights = Signal.like(self.weights, reset_less=True)
+        first = Signal(reset_less=True)
+        swap, shift_north, shift_west = Signal(), Signal(), Signal()
+        m.d.sync += [
+            activations.eq(self.activations),
+            weights.eq(self.weights),
+            first.eq(self.first),
+            swap.eq(self.swap),
+            shift_north.eq(self.shift & ~self.transpose),
+            shift_west.eq(self.shift & self.transpose),
+        ]
+        take_north = self._thermometer(m, rows, shift_north, first, "north")
+        take_west = self._thermometer(m, cols, shift_west, first, "west")
         south = []
         for c in range(cols):
             north = Southward(self.config.psum_width).create(path=(f"north_{c}",))
             m.d.comb += [
                 north.sum.eq(0),
-                north.weight.eq(delay(m, self.weights[c], c + 1, f"north_skew_{c}")),
+                north.weight.eq(delay(m, weights[c], c + 1, f"north_skew_{c}")),
                 north.take.eq(take_west[c]),
             ]
             south.append(north)
         for r in range(rows):
             east = Eastward().create(path=(f"west_{r}",))
             m.d.comb += [
-                Cat(east.activation, east.swap).eq(
-                    delay(m, Cat(self.activations[r], self.swap), r + 1, f"activation_skew_{r}")
-                ),
-                east.weight.eq(delay(m, self.weights[r], r + 1, f"west_skew_{r}")),
+                Cat(east.activation, east.swap).eq(delay(m, Cat(activations[r], swap), r + 1, f"activation_skew_{r}")),
+                east.weight.eq(delay(m, weights[r], r + 1, f"west_skew_{r}")),
                 east.take.eq(take_north[r]),
             ]
             for c in range(cols):
@@ -230,12 +241,12 @@ class SystolicArray(wiring.Component):
         )
         return east, south
 
-    def _thermometer(self, m: Module, length: int, shift: Value, name: str) -> Signal:
+    def _thermometer(self, m: Module, length: int, shift: Value, first: Value, name: str) -> Signal:
         """Bit i, in the cycle after ``shift``: that row is at least the i-th of its tile, so moves PE i."""
         reached = Signal(length, reset_less=True, name=f"{name}_reached")
         take = Signal(length, reset_less=True, name=f"{name}_take")
         following = Signal(length, name=f"{name}_following")
-        m.d.comb += following.eq(Mux(self.first, 1, Cat(1, reached)))
+        m.d.comb += following.eq(Mux(first, 1, Cat(1, reached)))
         m.d.sync += take.eq(Mux(shift, following, 0))
         with m.If(shift):
             m.d.sync += reached.eq(following)

@@ -19,6 +19,9 @@ class BankedMemory(wiring.Component):
     a port of higher priority asks for the same bank, and depends on nothing but the requests. A read sees
     all writes granted in earlier cycles; a write granted in the same cycle is not seen (the old row is read).
 
+    The first reader may be made to give way to the second one for a cycle, in which it is not granted. Both then want
+    the same bank, so those of lower priority wait for it as ever.
+
     Parameters
     ----------
     rows : int
@@ -37,6 +40,8 @@ class BankedMemory(wiring.Component):
     read : ``In(read)``, array of ``readers``: ``data`` and ``valid`` come :attr:`latency` cycles after a
         transfer; ``data`` keeps its value until the next.
     write : ``In(write)``, array of ``writers``.
+    give_way : ``In(1)``: the first reader's request is not granted in this cycle. Only while the second one wants the
+        same bank.
 
     Raises
     ------
@@ -49,6 +54,7 @@ class BankedMemory(wiring.Component):
 
     read: Sequence[wiring.PureInterface]
     write: Sequence[wiring.PureInterface]
+    give_way: Signal
 
     def __init__(self, *, rows: int, banks: int, read: Signature, readers: int, write: Signature, writers: int) -> None:
         if banks < 1 or banks & (banks - 1):
@@ -62,7 +68,7 @@ class BankedMemory(wiring.Component):
             raise ValueError(f"a row of {self.row_bits} bits cannot be written in {self.mask_bits} equal parts")
         self.rows = rows
         self.banks = banks
-        super().__init__({"read": In(read).array(readers), "write": In(write).array(writers)})
+        super().__init__({"read": In(read).array(readers), "write": In(write).array(writers), "give_way": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,8 +80,8 @@ class BankedMemory(wiring.Component):
             reads.append(memory.read_port())
             writes.append(memory.write_port(granularity=self.row_bits // self.mask_bits))
 
-        self._arbitrate(m, [(port.request, port.request.payload[:bank_bits]) for port in self.read])
-        self._arbitrate(m, [(port.request, port.request.payload.address[:bank_bits]) for port in self.write])
+        self._arbitrate(m, [(port.request, port.request.payload[:bank_bits]) for port in self.read], self.give_way)
+        self._arbitrate(m, [(port.request, port.request.payload.address[:bank_bits]) for port in self.write], Const(0))
 
         for bank, (reader, writer) in enumerate(zip(reads, writes, strict=True)):
             # The last assignment wins, so the port of highest priority comes last. The first one's address and row
@@ -84,6 +90,8 @@ class BankedMemory(wiring.Component):
             for rank, port in enumerate(reversed(list(self.read))):
                 address = port.request.payload
                 asked = port.request.valid & (address[:bank_bits] == bank)
+                if port is self.read[0]:
+                    asked &= ~self.give_way
                 with m.If(asked):
                     m.d.comb += reader.en.eq(1)
                 with m.If(asked if rank else Const(1)):
@@ -113,8 +121,12 @@ class BankedMemory(wiring.Component):
         return m
 
     @staticmethod
-    def _arbitrate(m: Module, requests: list[tuple[wiring.PureInterface, Value]]) -> None:
+    def _arbitrate(m: Module, requests: list[tuple[wiring.PureInterface, Value]], give_way: Value) -> None:
         """Hold back each request while one earlier in the list wants the same bank."""
         for index, (request, bank) in enumerate(requests):
             ahead = [other.valid & (taken == bank) for other, taken in requests[:index]]
+            if index == 0:
+                ahead = [give_way]
+            elif index == 1:
+                ahead = [ahead[0] & ~give_way]
             m.d.comb += request.ready.eq(~Cat(ahead).any())

@@ -96,6 +96,7 @@ class Controller(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Cycles since the last retirement, this one included; the comparison is long, so it is known one cycle ahead.
         quiet = Signal(32)
         expired = Signal()
         settling = Signal(range(_SETTLE + 1))
@@ -103,8 +104,8 @@ class Controller(wiring.Component):
         stuck = Signal()
         restart = Signal()
         m.d.sync += self.core_reset.eq(restart)
-        m.d.comb += expired.eq((self.watchdog != 0) & (quiet >= self.watchdog))
-        m.d.sync += quiet.eq(quiet + 1)
+        empty = Signal()
+        m.d.sync += [quiet.eq(quiet + 1), empty.eq(self.length == 0)]
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
@@ -122,8 +123,8 @@ class Controller(wiring.Component):
                 m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.comb += self.clear.eq(1)
-                m.d.sync += [quiet.eq(0), stuck.eq(0)]
-                with m.If(self.length == 0):
+                m.d.sync += [quiet.eq(1), stuck.eq(0)]
+                with m.If(empty):
                     m.d.comb += self.completed.eq(1)
                     m.d.sync += self.done.eq(1)
                     m.next = "IDLE"
@@ -134,9 +135,8 @@ class Controller(wiring.Component):
                 m.d.comb += self.running.eq(1)
                 m.d.sync += settling.eq(_SETTLE)
                 with m.If(self.retired):
-                    m.d.sync += quiet.eq(0)
+                    m.d.sync += quiet.eq(1)
                 with m.If(self._select_fault(m, expired) | self.reset):
-                    m.d.sync += quiet.eq(0)
                     m.next = "QUIESCE"
                 with m.Elif(self.finished):
                     m.d.comb += self.completed.eq(1)
@@ -145,7 +145,7 @@ class Controller(wiring.Component):
             with m.State("QUIESCE"):
                 m.d.comb += self.halt.eq(1)
                 with m.If(settling != 0):
-                    m.d.sync += settling.eq(settling - 1)
+                    m.d.sync += [settling.eq(settling - 1), quiet.eq(1)]
                 with m.Elif(self.idle):
                     m.next = "RESET"
                 with m.Elif(expired | self.reset):
@@ -155,6 +155,8 @@ class Controller(wiring.Component):
                 m.d.comb += [restart.eq(1), self.halt.eq(1)]
                 m.d.sync += stuck.eq(0)
                 self._report(m)
+        watching = (fsm.ongoing("RUN") & ~self.retired) | fsm.ongoing("QUIESCE")
+        m.d.sync += expired.eq(watching & (self.watchdog != 0) & (quiet >= self.watchdog))
         m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), self.unanswered.eq(stuck & ~self.idle)]
         return m
 

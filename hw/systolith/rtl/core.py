@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -20,8 +20,8 @@ from .dma.store import StoreUnit
 from .interfaces import INDEX_BITS, WAITING_BITS, Axi, Regions
 from .isa import HEADER, LAYOUTS, Opcode, Unit
 from .matrix import MatrixUnit
-from .matrix_fetch import Queue
 from .parameters import Parameters
+from .queues import Relay
 from .scratchpad import Scratchpad
 from .tokens import UNITS
 from .vector import VectorUnit
@@ -41,8 +41,6 @@ TRACE = data.StructLayout(
         "array": unsigned(CAUSE_BITS),
     }
 )
-#: Instructions between the dispatcher and a unit.
-_HANDED_OVER = 2
 
 
 class Core(wiring.Component):
@@ -150,15 +148,15 @@ class Core(wiring.Component):
         return m
 
     def _connect_unit(self, m: Module, unit: Unit, source: Any, sink: Any) -> None:
-        """Hand instructions over through a short queue, so that no unit's state decides on the dispatcher's.
+        """Hand instructions over through a relay, so that no unit's state decides on the dispatcher's.
 
-        The MATRIX unit has such queues of its own.
+        The MATRIX and VECTOR units have registers of their own.
         """
-        if unit is Unit.MATRIX:
+        if unit in (Unit.MATRIX, Unit.VECTOR):
             connect(m, source, sink)
             return
         size = LAYOUTS[Opcode[unit.name]].size
-        m.submodules[f"{unit.name.lower()}_instructions"] = queue = Queue(unsigned(size), _HANDED_OVER)
+        m.submodules[f"{unit.name.lower()}_instructions"] = queue = Relay(unsigned(size))
         m.d.comb += [
             queue.i.valid.eq(source.instruction.valid),
             queue.i.payload.eq(source.instruction.payload[:size]),
@@ -179,6 +177,7 @@ class Core(wiring.Component):
         m.submodules.parameters = parameters = Parameters(config)
         connect(m, matrix.activations, scratchpad.activations)
         connect(m, matrix.weights, scratchpad.weights)
+        m.d.comb += scratchpad.give_way.eq(matrix.give_way)
         connect(m, matrix.accumulator, accumulator.add)
         connect(m, vector.residual, scratchpad.residual)
         connect(m, vector.result, scratchpad.vector)
@@ -227,10 +226,13 @@ class Core(wiring.Component):
         """Exactly one of ``csr_map.ARRAY_CAUSES`` in every cycle; :class:`Counters` tells wait from drain."""
         queued = dispatch.queued[Unit.MATRIX]
         waiting = dispatch.waiting[Unit.MATRIX]
-        conditions = {
+        # The first three exclude each other. They are known last, and decide on the others at the end.
+        edge = {
             "array_busy": matrix.row_streamed,
             "array_bank_wait": matrix.bank_wait,
             "array_weight_wait": matrix.weight_wait,
+        }
+        others = {
             # Handed over before, in this cycle, or as soon as a slot is free.
             "array_fill": matrix.rows_left | (queued & ~waiting.any()),
             "array_wait_load": waiting[Unit.LOAD],
@@ -238,9 +240,11 @@ class Core(wiring.Component):
             "array_wait_store": waiting[Unit.STORE],
             "array_drain": ~queued,
         }
-        cause = Signal(len(conditions))
-        for i, condition in enumerate(conditions.values()):
+        other = Signal(len(others))
+        for i, condition in enumerate(others.values()):
             with m.Elif(condition) if i else m.If(condition):
-                m.d.comb += cause[i].eq(1)
-        m.d.comb += [self.events[name].eq(cause[i]) for i, name in enumerate(conditions)]
+                m.d.comb += other[i].eq(1)
+        elsewhere = ~Cat(edge.values()).any()
+        cause = Cat(*edge.values(), *(bit & elsewhere for bit in other))
+        m.d.comb += [self.events[name].eq(cause[i]) for i, name in enumerate((*edge, *others))]
         m.d.comb += self.trace.array.eq(cause)

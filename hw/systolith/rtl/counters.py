@@ -38,7 +38,7 @@ class Counters(wiring.Component):
     """
 
     #: Cycles from an event to the value that includes it.
-    latency = 2
+    latency = 3
 
     clear: Signal
     enable: Signal
@@ -50,12 +50,15 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Events come from anywhere in the core, and the adders are long: a register on either side of the enable.
+        events = Signal(EVENTS)
+        enable = Signal()
+        m.d.sync += [events.eq(self.events), enable.eq(self.enable)]
         for name in EVENTS.members:
-            # The increment is registered: it comes from anywhere in the core, and the adder is long.
             increment = Signal(EVENTS[name].shape, name=f"{name}_increment")
             m.d.sync += increment.eq(0)
-            with m.If(self.enable):
-                m.d.sync += increment.eq(self.events[name])
+            with m.If(enable):
+                m.d.sync += increment.eq(events[name])
             with m.If(self.clear):
                 m.d.sync += self.values[name].eq(0)
             with m.Else():
@@ -64,8 +67,8 @@ class Counters(wiring.Component):
         drained = Signal()
         resumed = Signal()
         m.d.sync += resumed.eq(0)
-        with m.If(self.enable):
-            m.d.sync += [drained.eq(self.events[_DRAIN]), resumed.eq(drained & ~self.events[_DRAIN])]
+        with m.If(enable):
+            m.d.sync += [drained.eq(events[_DRAIN]), resumed.eq(drained & ~events[_DRAIN])]
         with m.If(self.clear):
             m.d.sync += [wait.eq(0), drained.eq(0)]
         with m.Elif(resumed):

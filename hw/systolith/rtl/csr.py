@@ -14,8 +14,8 @@ from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, AxiLite, Regions
 _OKAY, _SLVERR = 0b00, 0b10
 #: Registers that a running program reads: they are read-only while it runs.
 _LOCKED = ("PROGRAM_", "REGION")
-#: Words of a group, of which one is read at a time, as a power of two.
-_GROUP_BITS = 4
+#: A register is read in steps, a cycle each: so many bits of its word address choose one of a group.
+_STEPS = (2, 3)
 
 
 class Csr(wiring.Component):
@@ -87,26 +87,20 @@ class Csr(wiring.Component):
         stored["IRQ_ENABLE"] = irq_enable
         readable = self._readable() | stored | {"IRQ_STATUS": irq_status}
 
-        write, address, word, mask, known = self._write_channel(m)
+        write, writable, word, mask, known = self._write_channel(m)
         cleared = Signal(2)
         bus_bits = (self.config.bus_bytes - 1).bit_length()
-        with m.Switch(address):
-            for register in REGISTERS:
-                if register.access == "ro":
-                    continue
-                with m.Case(register.offset >> 2):
-                    m.d.comb += known.eq(1)
-                    if register.name == "CONTROL":
-                        m.d.comb += Cat(self.start, self.reset).eq(Mux(write, word & mask, 0))
-                    elif register.name == "IRQ_STATUS":
-                        m.d.comb += cleared.eq(Mux(write, word & mask, 0))
-                    else:
-                        if register.name.startswith(_LOCKED):
-                            m.d.comb += known.eq(~self.busy)
-                        value = stored[register.name]
-                        with m.If(write & known):
-                            fixed = bus_bits if register.name.endswith("BASE_LO") else 0
-                            m.d.sync += value[fixed:].eq(((value & ~mask) | (word & mask))[fixed:])
+        for name, chosen in writable.items():
+            if name == "CONTROL":
+                m.d.sync += Cat(self.start, self.reset).eq(Mux(write & chosen, word & mask, 0))
+            elif name == "IRQ_STATUS":
+                m.d.comb += cleared.eq(Mux(write & chosen, word & mask, 0))
+            else:
+                value = stored[name]
+                with m.If(write & chosen):
+                    fixed = bus_bits if name.endswith("BASE_LO") else 0
+                    m.d.sync += value[fixed:].eq(((value & ~mask) | (word & mask))[fixed:])
+        m.d.comb += known.eq(Cat(writable.values()).any())
         m.d.sync += irq_status.eq((irq_status & ~cleared) | Cat(self.completed, self.faulted))
         self._read_channel(m, readable)
         return m
@@ -151,24 +145,34 @@ class Csr(wiring.Component):
             readable[f"{name.upper()}_HI"] = value[32:]
         return readable
 
-    def _write_channel(self, m: Module) -> tuple[Signal, Signal, Signal, Signal, Signal]:
-        """Returns (write, word address, data, bit mask, known): ``write`` for the one cycle in which both the
-        address and the data are there; ``known``, driven by the caller, becomes the response."""
+    def _write_channel(self, m: Module) -> tuple[Signal, dict[str, Value], Signal, Signal, Signal]:
+        """Returns (write, registers, data, bit mask, known): ``write`` for the one cycle in which both the address,
+        decoded, and the data are there; for each register whether it is the one, and may be written; ``known``, driven
+        by the caller, becomes the response."""
         bus = self.bus
         address = Signal(ADDRESS_BITS - 2, reset_less=True)
         word = Signal(32, reset_less=True)
         strobe = Signal(4, reset_less=True)
         have_address = Signal()
         have_word = Signal()
+        decoded = Signal()
         write = Signal()
         mask = Signal(32)
         known = Signal()
         m.d.comb += [
             bus.awready.eq(~have_address),
             bus.wready.eq(~have_word),
-            write.eq(have_address & have_word & (~bus.bvalid | bus.bready)),
+            write.eq(decoded & have_word & (~bus.bvalid | bus.bready)),
             mask.eq(Cat(bit.replicate(8) for bit in strobe)),
         ]
+        m.d.sync += decoded.eq(have_address & ~write)
+        writable: dict[str, Value] = {}
+        for register in REGISTERS:
+            if register.access != "ro":
+                chosen = Signal(name=f"writes_{register.name.lower()}", reset_less=True)
+                m.d.sync += chosen.eq(address == register.offset >> 2)
+                locked = register.name.startswith(_LOCKED)
+                writable[register.name] = chosen & ~self.busy if locked else chosen
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(write):
@@ -182,37 +186,41 @@ class Csr(wiring.Component):
             m.d.sync += [have_address.eq(1), address.eq(bus.awaddr[2:])]
         with m.If(bus.wvalid & bus.wready):
             m.d.sync += [have_word.eq(1), word.eq(bus.wdata), strobe.eq(bus.wstrb)]
-        return write, address, word, mask, known
+        return write, writable, word, mask, known
 
     def _read_channel(self, m: Module, readable: dict[str, Value]) -> None:
-        """Address, groups, data: a register each, so four cycles from one ``arvalid`` taken to the next."""
+        """Address, a register for each of ``_STEPS``, data: so five cycles from one ``arvalid`` taken to the next."""
         bus = self.bus
         address = Signal(ADDRESS_BITS - 2, reset_less=True)
-        looking_up = Signal()
-        choosing = Signal()
-        value = Signal(32)
-        known = Signal()
-        groups: dict[int, dict[int, Value]] = {}
-        for name, source in readable.items():
-            group, word = divmod(OFFSETS[name] >> 2, 1 << _GROUP_BITS)
-            groups.setdefault(group, {})[word] = source
-        for group, sources in groups.items():
-            selected = Signal(32, reset_less=True, name=f"group_{group}")
-            listed = Signal(reset_less=True, name=f"group_{group}_known")
-            m.d.sync += listed.eq(0)
-            with m.Switch(address[:_GROUP_BITS]):
-                for word, source in sources.items():
-                    with m.Case(word):
-                        m.d.sync += [selected.eq(source), listed.eq(1)]
-            with m.If(address[_GROUP_BITS:] == group):
-                m.d.comb += [value.eq(selected), known.eq(listed)]
-        m.d.comb += bus.arready.eq(~looking_up & ~choosing & ~bus.rvalid)
-        m.d.sync += choosing.eq(looking_up)
-        with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [looking_up.eq(1), address.eq(bus.araddr[2:])]
-        with m.If(looking_up):
-            m.d.sync += looking_up.eq(0)
-        with m.If(choosing):
+        # Sources, and whether there are such, by what of their word address is still to be looked at.
+        sources: dict[int, tuple[Value, Value]] = {
+            OFFSETS[name] >> 2: (value, Const(1)) for name, value in readable.items()
+        }
+        low = 0
+        for step, bits in enumerate(_STEPS):
+            groups: dict[int, tuple[Value, Value]] = {}
+            for group in sorted({key >> bits for key in sources}):
+                value = Signal(32, reset_less=True, name=f"step_{step}_{group}")
+                known = Signal(reset_less=True, name=f"step_{step}_{group}_known")
+                m.d.sync += known.eq(0)
+                with m.Switch(address[low : low + bits]):
+                    for key, (source, listed) in sources.items():
+                        if key >> bits == group:
+                            with m.Case(key & ((1 << bits) - 1)):
+                                m.d.sync += [value.eq(source), known.eq(listed)]
+                groups[group] = (value, known)
+            sources, low = groups, low + bits
+        value, known = Signal(32), Signal()
+        for group, (source, listed) in sources.items():
+            with m.If(address[low:] == group):
+                m.d.comb += [value.eq(source), known.eq(listed)]
+
+        looking_up = Signal(len(_STEPS) + 1)
+        m.d.comb += bus.arready.eq(~looking_up.any() & ~bus.rvalid)
+        m.d.sync += looking_up.eq(Cat(bus.arvalid & bus.arready, looking_up))
+        with m.If(bus.arready):
+            m.d.sync += address.eq(bus.araddr[2:])
+        with m.If(looking_up[-1]):
             m.d.sync += [
                 bus.rvalid.eq(1),
                 bus.rdata.eq(Mux(known, value, 0)),

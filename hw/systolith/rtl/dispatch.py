@@ -20,9 +20,10 @@ ENTRY = data.StructLayout({"word": unsigned(INSTRUCTION_BITS), "index": unsigned
 class UnitQueue(wiring.Component):
     """One unit's instructions: queued, waiting for tokens, in flight, giving tokens.
 
-    The head of the queue is handed over in the cycle in which its tokens are there, the unit takes it and one
-    of the :data:`IN_FLIGHT` slots is free. A slot is freed when the instruction has retired and given its
-    tokens, so a token that does not fit delays but is never lost, and ``retired`` may pulse in every cycle.
+    The head of the queue is handed over in the cycle after its tokens are there, the unit is ready and one of the
+    :data:`IN_FLIGHT` slots is free: none of these goes away again. So one instruction passes every two cycles. A slot
+    is freed when the instruction has retired and given its tokens, so a token that does not fit delays but is never
+    lost, and ``retired`` may pulse in every cycle.
 
     Parameters
     ----------
@@ -88,19 +89,20 @@ class UnitQueue(wiring.Component):
         in_flight = slots.read_port(domain="comb")
         retired = slots.read_port(domain="comb")
 
-        free = Signal()
-        valid = Signal()
+        # Whether all slots are in use: known one cycle ahead, as is whether the head goes.
+        full = Signal()
+        going = Signal()
+        # Tokens are owed from before, or by an instruction that retires in this cycle.
+        behind = Signal()
         owed = Signal()
         m.d.comb += [
             queue.w_data.eq(self.push.payload),
             queue.w_en.eq(self.push.valid),
             self.push.ready.eq(queue.w_rdy),
             # Handing over.
-            free.eq((issuing ^ giving) != IN_FLIGHT),
-            valid.eq(queue.r_rdy & free & ~self.halt),
             self.tokens.wait.eq(header.wait),
             self.control.instruction.payload.eq(entry.word),
-            self.control.instruction.valid.eq(valid & ~self.tokens.missing.any()),
+            self.control.instruction.valid.eq(going & ~self.halt),
             self.issued.eq(self.control.instruction.valid & self.control.instruction.ready),
             self.issued_index.eq(entry.index),
             self.tokens.take.eq(self.issued),
@@ -115,7 +117,7 @@ class UnitQueue(wiring.Component):
             self.retired_index.eq(in_flight.data.index),
             # Giving, in the cycle of the retirement if nothing is owed from before.
             retired.addr.eq(giving),
-            owed.eq((giving != retiring) | self.retired),
+            owed.eq(behind | self.retired),
             self.tokens.give.eq(retired.data.give),
             self.tokens.put.eq(owed & self.tokens.fits),
             # What the controller and the counters see.
@@ -126,10 +128,21 @@ class UnitQueue(wiring.Component):
             self.oldest.eq(Mux(self.busy, in_flight.data.index, entry.index)),
         ]
         m.d.sync += [
+            going.eq(queue.r_rdy & ~full & ~self.tokens.missing.any() & self.control.instruction.ready & ~going),
             issuing.eq(issuing + self.issued),
             retiring.eq(retiring + self.retired),
             giving.eq(giving + self.tokens.put),
         ]
+        held, retired_and_held = Signal(pointer_bits), Signal(pointer_bits)
+        m.d.comb += [held.eq(issuing - giving), retired_and_held.eq(retiring - giving)]
+        with m.If(self.retired & ~self.tokens.put):
+            m.d.sync += behind.eq(1)
+        with m.Elif(self.tokens.put & ~self.retired):
+            m.d.sync += behind.eq(retired_and_held != 1)
+        with m.If(self.issued & ~self.tokens.put):
+            m.d.sync += full.eq(held == IN_FLIGHT - 1)
+        with m.Elif(self.tokens.put & ~self.issued):
+            m.d.sync += full.eq(0)
         return m
 
 

@@ -9,17 +9,16 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .array import SystolicArray
 from .config import Config
 from .interfaces import FAULT_BITS, AccumulatorAdd, Fault, ScratchpadRead, UnitControl
-from .matrix_fetch import Queue, RowPrefetch
+from .matrix_fetch import RowPrefetch
 from .matrix_walk import MATRIX, ActivationWalk, WeightWalk, tile_layout
+from .queues import Queue, Relay
 
 #: Cycles at least between the same row of consecutive tiles: the accumulator reads what it has written.
 MIN_TILE_PERIOD = 8
-#: Activation rows asked for ahead: the 5 of the credit's round trip, and 3 cycles of a busy bank.
+#: Activation rows requested ahead: the 4 of the credit's round trip, and 4 cycles of a busy bank.
 ACTIVATION_AHEAD = 8
 #: Weight rows asked for beyond a whole tile in waiting, for the same reasons.
 WEIGHTS_AHEAD = 8
-#: Instructions that a walk may be behind the other one, besides the one in hand.
-INSTRUCTIONS_AHEAD = 2
 
 
 class MatrixUnit(wiring.Component):
@@ -46,6 +45,7 @@ class MatrixUnit(wiring.Component):
     control : ``In(UnitControl())``; faults are raised when their instruction is the oldest in flight.
     activations, weights : ``Out(ScratchpadRead(config))``
     accumulator : ``Out(AccumulatorAdd(config))``
+    give_way : ``Out(1)``: an activation read is not to be granted in this cycle.
     row_streamed : ``Out(1)``: an activation row enters the array.
     weight_wait : ``Out(1)``: an activation row is there, but its weight tile is not.
     bank_wait : ``Out(1)``: no activation row is there, because its read had waited for a bank.
@@ -56,6 +56,7 @@ class MatrixUnit(wiring.Component):
     activations: Any
     weights: Any
     accumulator: Any
+    give_way: Signal
     row_streamed: Signal
     weight_wait: Signal
     bank_wait: Signal
@@ -70,6 +71,7 @@ class MatrixUnit(wiring.Component):
                 "activations": Out(ScratchpadRead(config)),
                 "weights": Out(ScratchpadRead(config)),
                 "accumulator": Out(AccumulatorAdd(config)),
+                "give_way": Out(1),
                 "row_streamed": Out(1),
                 "weight_wait": Out(1),
                 "bank_wait": Out(1),
@@ -107,7 +109,7 @@ class MatrixUnit(wiring.Component):
     def _dispatch(self, m: Module, weight_walk: WeightWalk, activation_walk: ActivationWalk) -> None:
         """Hand each instruction to both walks; the first fault of either stops both."""
         instruction = self.control.instruction
-        queues = [Queue(MATRIX, INSTRUCTIONS_AHEAD) for _ in range(2)]
+        queues = [Relay(MATRIX) for _ in range(2)]
         halt = Signal()
         fault = Signal(FAULT_BITS)
         found = Signal(FAULT_BITS)
@@ -139,9 +141,9 @@ class MatrixUnit(wiring.Component):
         has an odd number of rows such tiles may meet anew each time, at the cost of a cycle each.)
         """
         bank = (self.config.scratchpad_banks - 1).bit_length()
-        activation, weight = self.activations.request, weight_rows.port.request
+        activation, weight = activation_rows.port.request, weight_rows.port.request
         same = activation.payload[:bank] == weight.payload[:bank]
-        m.d.comb += activation_rows.hold.eq(weight_rows.low & weight.valid & same)
+        m.d.comb += self.give_way.eq(weight_rows.low & weight.valid & same)
 
     def _edge(self, m: Module, weight_rows: Any, activation_rows: Any) -> None:
         """Decide, each cycle, whether a weight row and whether an activation row enters the array."""
@@ -155,9 +157,10 @@ class MatrixUnit(wiring.Component):
         # Counts down in step with the rows of a tile, and after its last row with every cycle: row m + the
         # count is then never less than MIN_TILE_PERIOD - 1 even if the rows had gaps between them.
         hold = Signal(range(MIN_TILE_PERIOD))
+        holding = Signal()
         inside = Signal()
         m.d.comb += [
-            self.row_streamed.eq(activation_rows.valid & (~mark.first | (loaded & (hold == 0)))),
+            self.row_streamed.eq(activation_rows.valid & (~mark.first | (loaded & ~holding))),
             activation_rows.ready.eq(self.row_streamed),
             swap.eq(self.row_streamed & mark.first),
             self.weight_wait.eq(activation_rows.valid & mark.first & ~loaded),
@@ -176,9 +179,9 @@ class MatrixUnit(wiring.Component):
         with m.If(self.row_streamed):
             m.d.sync += inside.eq(~mark.last)
         with m.If(swap):
-            m.d.sync += hold.eq(MIN_TILE_PERIOD - 1)
-        with m.Elif((hold != 0) & (self.row_streamed | ~inside)):
-            m.d.sync += hold.eq(hold - 1)
+            m.d.sync += [hold.eq(MIN_TILE_PERIOD - 1), holding.eq(1)]
+        with m.Elif(holding & (self.row_streamed | ~inside)):
+            m.d.sync += [hold.eq(hold - 1), holding.eq(hold != 1)]
 
     def _collect(self, m: Module, mark: Any, tiles: Any) -> None:
         """Give each row of sums its address; the marks arrive one cycle before it, the tile with the first."""

@@ -7,7 +7,7 @@ plus 2**16 - 1 from a stride.
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -80,22 +80,31 @@ class _Walk(wiring.Component):
             }
         )
 
-    def _control(self, m: Module, *, in_range: Any, last: Any) -> tuple[Signal, data.View, Signal, Signal]:
+    def _control(
+        self, m: Module, *, in_range: Any, last: Any, sound: Any = 1
+    ) -> tuple[Signal, data.View, Signal, Signal]:
         """Take instructions and judge them; ``last`` is true for an instruction's last row.
+
+        ``in_range`` is of the tile in hand, ``sound`` of the instruction that is being taken.
 
         Gives: an instruction is taken; its fields, valid only then; the row in hand may be asked for; it is
         asked for and taken.
         """
         word = self.instruction.payload
         active = Signal()
+        # The instruction in hand is legal, and nothing stops the walk: known one cycle ahead.
+        open_ = Signal()
         illegal = Signal(reset_less=True)
+        unsound = Signal(reset_less=True)
+        bad = Signal()
         in_flight = Signal(IN_FLIGHT_BITS)
         start = Signal()
         allowed = Signal()
         step = Signal()
         m.d.comb += [
             self.busy.eq(active),
-            allowed.eq(active & ~illegal & in_range & ~self.halt),
+            allowed.eq(open_ & in_range),
+            bad.eq((word.rows == 0) | (word.k_tiles == 0) | (word.n_tiles == 0)),
             step.eq(self.command.valid & self.command.ready),
             self.instruction.ready.eq(~active | (step & last)),
             start.eq(self.instruction.valid & self.instruction.ready),
@@ -103,15 +112,19 @@ class _Walk(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 active.eq(1),
-                illegal.eq((word.rows == 0) | (word.k_tiles == 0) | (word.n_tiles == 0)),
+                open_.eq(~bad & sound & ~self.halt),
+                illegal.eq(bad),
+                unsound.eq(~Value.cast(sound)),
             ]
         with m.Elif(step & last):
-            m.d.sync += active.eq(0)
+            m.d.sync += [active.eq(0), open_.eq(0)]
+        with m.Elif(self.halt):
+            m.d.sync += open_.eq(0)
         with m.If(start & ~self.retired):
             m.d.sync += in_flight.eq(in_flight + 1)
         with m.Elif(self.retired & ~start):
             m.d.sync += in_flight.eq(in_flight - 1)
-        with m.If(active & (illegal | ~in_range) & (in_flight == 1)):
+        with m.If(active & (illegal | unsound | ~in_range) & (in_flight == 1)):
             m.d.comb += self.fault.eq(Mux(illegal, Fault.ILLEGAL_INSTRUCTION, Fault.ADDRESS))
         return start, word, allowed, step
 
@@ -142,12 +155,12 @@ class WeightWalk(_Walk):
         transpose = Signal(reset_less=True)
         first = Signal(reset_less=True)
 
-        last_row = Signal()
-        last = Signal()
-        m.d.comb += [
-            last_row.eq(rows_left == 0),
-            last.eq(last_row & (k_left == 1) & (n_left == 1)),
-        ]
+        # Whether these are the last: known one row ahead, as everything waits for it.
+        last_row = Signal(reset_less=True)
+        last_k = Signal(reset_less=True)
+        last_n = Signal(reset_less=True)
+        only_k = Signal(reset_less=True)
+        last = Signal(reset_less=True)
         # Judged as it is computed: rows further down the tile lie below its last one.
         in_range = Signal(reset_less=True)
         start, word, allowed, step = self._control(m, in_range=in_range, last=last)
@@ -175,8 +188,13 @@ class WeightWalk(_Walk):
                 tile_top.eq(top),
                 n_top.eq(top),
                 rows_left.eq(Mux(word.transpose, config.cols - 1, config.rows - 1)),
+                last_row.eq(0),
+                last.eq(0),
                 k_left.eq(word.k_tiles),
+                last_k.eq(word.k_tiles == 1),
+                only_k.eq(word.k_tiles == 1),
                 n_left.eq(word.n_tiles),
+                last_n.eq(word.n_tiles == 1),
                 k_tiles.eq(word.k_tiles),
                 k_stride.eq(word.w_k_stride),
                 n_stride.eq(word.w_n_stride),
@@ -185,14 +203,17 @@ class WeightWalk(_Walk):
         with m.Elif(step):
             m.d.sync += first.eq(last_row)
             with m.If(~last_row):
-                m.d.sync += [address.eq(address - 1), rows_left.eq(rows_left - 1)]
+                m.d.sync += [address.eq(address - 1), rows_left.eq(rows_left - 1), last_row.eq(rows_left == 1)]
+                m.d.sync += last.eq((rows_left == 1) & last_k & last_n)
             with m.Else():
-                m.d.sync += rows_left.eq(Mux(transpose, config.cols - 1, config.rows - 1))
-                with m.If(k_left != 1):
-                    m.d.sync += [k_left.eq(k_left - 1), address.eq(next_k), tile_top.eq(next_k)]
+                m.d.sync += [rows_left.eq(Mux(transpose, config.cols - 1, config.rows - 1)), last_row.eq(0)]
+                with m.If(~last_k):
+                    m.d.sync += [k_left.eq(k_left - 1), last_k.eq(k_left == 2)]
+                    m.d.sync += [address.eq(next_k), tile_top.eq(next_k)]
                     m.d.sync += in_range.eq(next_k < config.scratchpad_rows)
                 with m.Else():
-                    m.d.sync += [k_left.eq(k_tiles), n_left.eq(n_left - 1)]
+                    m.d.sync += [k_left.eq(k_tiles), last_k.eq(only_k)]
+                    m.d.sync += [n_left.eq(n_left - 1), last_n.eq(n_left == 2)]
                     m.d.sync += [address.eq(next_n), tile_top.eq(next_n), n_top.eq(next_n)]
                     m.d.sync += in_range.eq(next_n < config.scratchpad_rows)
         return m
@@ -226,10 +247,10 @@ class ActivationWalk(_Walk):
         acc_base = Signal(ADDRESS_BITS, reset_less=True)
         acc_end = Signal(ADDRESS_BITS, reset_less=True)
         #: Whether these ends, and that of the maxima, are in range: judged as they are computed.
-        a_fits = Signal(reset_less=True)
+        fits = Signal(reset_less=True)
         a_fits_in_k0 = Signal(reset_less=True)
         acc_fits = Signal(reset_less=True)
-        stat_fits = Signal(reset_less=True)
+        stat_fits = Signal()
         rows_left = Signal(16, reset_less=True)
         k_left = Signal(12, reset_less=True)
         n_left = Signal(12, reset_less=True)
@@ -238,15 +259,12 @@ class ActivationWalk(_Walk):
         first_k = Signal(reset_less=True)
         first_n = Signal(reset_less=True)
 
-        last_row = Signal()
-        last_k = Signal()
-        last_n = Signal()
-        m.d.comb += [last_row.eq(rows_left == 1), last_k.eq(k_left == 1), last_n.eq(n_left == 1)]
-        start, word, allowed, step = self._control(
-            m,
-            in_range=a_fits & acc_fits & stat_fits,
-            last=last_row & last_k & last_n,
-        )
+        # Whether these are the last, and the only ones: known one row ahead, as everything waits for it.
+        last_row, only_row = Signal(reset_less=True), Signal(reset_less=True)
+        last_k, only_k = Signal(reset_less=True), Signal(reset_less=True)
+        last_n = Signal(reset_less=True)
+        last = Signal(reset_less=True)
+        start, word, allowed, step = self._control(m, in_range=fits, last=last, sound=stat_fits)
         tile = self.tiles.payload
         whole = Signal()
         m.d.comb += [
@@ -278,6 +296,7 @@ class ActivationWalk(_Walk):
             first_acc_end.eq(word.acc_address + word.rows),
             next_acc_end.eq(acc_end + held.acc_stride),
             stat_end.eq(word.stat_address + word.rows),
+            stat_fits.eq(~word.track_max | (stat_end <= config.statistics_rows)),
         ]
         with m.If(start):
             m.d.sync += [
@@ -288,41 +307,52 @@ class ActivationWalk(_Walk):
                 address.eq(word.a_address),
                 a_base.eq(word.a_address),
                 a_end.eq(first_a_end),
-                a_fits.eq(first_a_end <= config.scratchpad_rows),
+                fits.eq((first_a_end <= config.scratchpad_rows) & (first_acc_end <= config.accumulator_rows)),
                 a_end_of_k0.eq(first_a_end),
                 a_fits_in_k0.eq(first_a_end <= config.scratchpad_rows),
                 acc_base.eq(word.acc_address),
                 acc_end.eq(first_acc_end),
                 acc_fits.eq(first_acc_end <= config.accumulator_rows),
-                stat_fits.eq(~word.track_max | (stat_end <= config.statistics_rows)),
                 rows_left.eq(word.rows),
+                last_row.eq(word.rows == 1),
+                only_row.eq(word.rows == 1),
+                last.eq((word.rows == 1) & (word.k_tiles == 1) & (word.n_tiles == 1)),
                 k_left.eq(word.k_tiles),
+                last_k.eq(word.k_tiles == 1),
+                only_k.eq(word.k_tiles == 1),
                 n_left.eq(word.n_tiles),
+                last_n.eq(word.n_tiles == 1),
                 valid_left.eq(word.valid),
             ]
         with m.Elif(step):
             m.d.sync += first.eq(last_row)
             with m.If(~last_row):
-                m.d.sync += [address.eq(address + 1), rows_left.eq(rows_left - 1)]
+                m.d.sync += [address.eq(address + 1), rows_left.eq(rows_left - 1), last_row.eq(rows_left == 2)]
+                m.d.sync += last.eq((rows_left == 2) & last_k & last_n)
             with m.Else():
-                m.d.sync += [rows_left.eq(held.rows), first_k.eq(last_k)]
+                m.d.sync += [rows_left.eq(held.rows), last_row.eq(only_row), first_k.eq(last_k)]
                 with m.If(~last_k):
                     m.d.sync += [
                         k_left.eq(k_left - 1),
+                        last_k.eq(k_left == 2),
+                        last.eq(only_row & (k_left == 2) & last_n),
                         address.eq(next_a),
                         a_base.eq(next_a),
                         a_end.eq(next_a_end),
-                        a_fits.eq(next_a_end <= config.scratchpad_rows),
+                        fits.eq((next_a_end <= config.scratchpad_rows) & acc_fits),
                     ]
                 with m.Else():
                     m.d.sync += [
                         k_left.eq(held.k_tiles),
+                        last_k.eq(only_k),
                         n_left.eq(n_left - 1),
+                        last_n.eq(n_left == 2),
+                        last.eq(only_row & only_k & (n_left == 2)),
                         first_n.eq(0),
                         address.eq(held.a_address),
                         a_base.eq(held.a_address),
                         a_end.eq(a_end_of_k0),
-                        a_fits.eq(a_fits_in_k0),
+                        fits.eq(a_fits_in_k0 & (next_acc_end <= config.accumulator_rows)),
                         acc_base.eq(acc_base + held.acc_stride),
                         acc_end.eq(next_acc_end),
                         acc_fits.eq(next_acc_end <= config.accumulator_rows),

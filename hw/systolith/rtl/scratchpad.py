@@ -1,6 +1,6 @@
 """The scratchpad: banked int8 rows of activations and weights."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
 
@@ -22,6 +22,8 @@ class Scratchpad(wiring.Component):
     activations, weights, residual, store : ``In(ScratchpadRead)``, highest priority first.
         Data follow :attr:`latency` cycles after each transfer.
     vector, load : ``In(RowWrite)``, highest priority first, masked by bytes.
+    give_way : ``In(1)``: ``activations`` is not granted in this cycle, so that ``weights`` is. Only where both want the
+        same bank.
 
     The order of priorities: the array must not starve; a late store costs nothing but bus time. Banks,
     grants and what a read sees of a write in the same cycle are those of ``BankedMemory``.
@@ -40,6 +42,7 @@ class Scratchpad(wiring.Component):
     store: wiring.PureInterface
     vector: wiring.PureInterface
     load: wiring.PureInterface
+    give_way: Signal
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -49,6 +52,7 @@ class Scratchpad(wiring.Component):
             {
                 **{name: In(self._read) for name in self.READERS},
                 **{name: In(self._write) for name in self.WRITERS},
+                "give_way": In(1),
             }
         )
 
@@ -62,6 +66,7 @@ class Scratchpad(wiring.Component):
             write=self._write,
             writers=len(self.WRITERS),
         )
+        m.d.comb += banks.give_way.eq(self.give_way)
         for index, name in enumerate(self.READERS):
             connect(m, flipped(getattr(self, name)), banks.read[index])
         for index, name in enumerate(self.WRITERS):

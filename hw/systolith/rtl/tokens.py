@@ -51,30 +51,31 @@ class Tokens(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         missing = {unit: Signal(UNITS, name=f"missing_{unit.name.lower()}") for unit in Unit}
-        full = {unit: Signal(UNITS, name=f"full_{unit.name.lower()}") for unit in Unit}
+        fullness = {unit: Signal(UNITS, name=f"full_{unit.name.lower()}") for unit in Unit}
         for giver in Unit:
             for taker in Unit:
                 if giver == taker:
                     continue
                 count = Signal(TOKEN_BITS, name=f"{giver.name}_to_{taker.name}".lower())
-                # Whether the count is not 0: known one cycle ahead, as everything waits for it.
+                # Whether the count is not 0, or at its end: known one cycle ahead, as everything waits for it.
                 some = Signal(name=f"{giver.name}_for_{taker.name}".lower())
+                full = Signal(name=f"{giver.name}_full_{taker.name}".lower())
                 put = Signal(name=f"{giver.name}_puts_{taker.name}".lower())
                 take = Signal(name=f"{taker.name}_takes_{giver.name}".lower())
                 m.d.comb += [
                     put.eq(self.units[giver].put & self.units[giver].give[taker]),
                     take.eq(self.units[taker].take & self.units[taker].wait[giver]),
                     missing[taker][giver].eq(~some),
-                    full[giver][taker].eq(count == (1 << TOKEN_BITS) - 1),
+                    fullness[giver][taker].eq(full),
                 ]
                 with m.If(put & ~take):
-                    m.d.sync += [count.eq(count + 1), some.eq(1)]
+                    m.d.sync += [count.eq(count + 1), some.eq(1), full.eq(count == (1 << TOKEN_BITS) - 2)]
                 with m.If(take & ~put):
-                    m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
+                    m.d.sync += [count.eq(count - 1), some.eq(count != 1), full.eq(0)]
         for unit in Unit:
             port = self.units[unit]
             m.d.comb += [
                 port.missing.eq(port.wait & missing[unit]),
-                port.fits.eq((port.give & full[unit]) == 0),
+                port.fits.eq((port.give & fullness[unit]) == 0),
             ]
         return m

@@ -64,10 +64,12 @@ def run(config: Config, beats: list[dict[str, Any]]) -> list[list[int]]:
     results = []
 
     async def bench(ctx):
-        for cycle in range(len(beats) + dut.latency - 1):
-            beat = beats[min(cycle, len(beats) - 1)]
+        # A beat is a cycle ahead of its operands.
+        for cycle in range(-1, len(beats) + dut.latency - 1):
+            ahead = beats[min(cycle + 1, len(beats) - 1)]
             for name in ("function", "group", "count", "multiplier", "shift_a", "shift_b", "offset", "grid"):
-                ctx.set(dut.beat[name], int(beat[name]))
+                ctx.set(dut.beat[name], int(ahead[name]))
+            beat = beats[min(max(cycle, 0), len(beats) - 1)]
             for column in range(config.cols):
                 ctx.set(dut.accumulator[column], int(beat["acc"][column]))
                 for name in ("bias", "multiplier_a", "multiplier_b"):

@@ -42,6 +42,8 @@ class ReadArbiter(wiring.Component):
         m = Module()
         axi = self.axi
         in_flight = Signal(range(self.config.axi_outstanding + 1))
+        # Whether one more may be: known one cycle ahead.
+        room = Signal(init=1)
         valid = Signal()
         identifier = Signal(1, reset_less=True)
         address = Signal.like(self.load.ar.payload, reset_less=True)
@@ -55,13 +57,16 @@ class ReadArbiter(wiring.Component):
             axi.arlen.eq(address.length),
             axi.arsize.eq(burst_size(self.config)),
             axi.arburst.eq(BURST_INCREMENT),
-            free.eq((~valid | axi.arready) & (in_flight != self.config.axi_outstanding)),
+            free.eq((~valid | axi.arready) & room),
             self.fetch.ar.ready.eq(free),
             self.load.ar.ready.eq(free & ~self.fetch.ar.valid),
             issue.eq(free & (self.fetch.ar.valid | self.load.ar.valid)),
             arrived.eq(axi.rvalid & axi.rready & axi.rlast),
         ]
-        m.d.sync += in_flight.eq(in_flight + issue - arrived)
+        with m.If(issue & ~arrived):
+            m.d.sync += [in_flight.eq(in_flight + 1), room.eq(in_flight != self.config.axi_outstanding - 1)]
+        with m.Elif(arrived & ~issue):
+            m.d.sync += [in_flight.eq(in_flight - 1), room.eq(1)]
         with m.If(axi.arready):
             m.d.sync += valid.eq(0)
         with m.If(issue):

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
+from ..queues import Relay
 from .channels import address_layout
 
 #: No AXI burst crosses a multiple of this, in bytes.
@@ -51,11 +52,13 @@ class BurstCutter(wiring.Component):
     -------
     run : stream of runs: the beat addresses of its ``first`` and ``last`` beat, and ``final``, which marks
         the last run of an instruction.
-    burst : stream of :func:`burst_layout`.
+    burst : stream of :func:`burst_layout`; a run's first burst comes two cycles after it.
+    idle : no run or burst is inside.
     """
 
     run: stream.Interface
     burst: stream.Interface
+    idle: Signal
 
     def __init__(self, config: Config, *, beats: int, span_bits: int) -> None:
         self.beats = beats
@@ -76,31 +79,40 @@ class BurstCutter(wiring.Component):
                     )
                 ),
                 "burst": Out(stream.Signature(burst_layout(config))),
+                "idle": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # No path leads from the bus through the cutter.
+        m.submodules.cut = cut = Relay(self.burst.payload.shape())
+        wiring.connect(m, cut.o, wiring.flipped(self.burst))
         within = (self.beats - 1).bit_length()
         compared = slice(within, min(self.beat_bits, self.span_bits + 1))
         first = Signal(self.beat_bits, reset_less=True)
         last = Signal(self.beat_bits, reset_less=True)
         final = Signal(reset_less=True)
         busy = Signal()
-        ends = Signal()
+        # Whether this burst is the run's last: known one burst ahead.
+        ends = Signal(reset_less=True)
+        following = Signal(self.beat_bits)
+        run = self.run.payload
         m.d.comb += [
-            ends.eq(first[compared] == last[compared]),
-            self.burst.valid.eq(busy),
-            self.burst.payload.address.eq(Cat(Const(0, self.bus_bits), first)),
-            self.burst.payload.length.eq(Mux(ends, last[:within], self.beats - 1) - first[:within]),
-            self.burst.payload.final.eq(final & ends),
-            self.run.ready.eq(~busy | (self.burst.ready & ends)),
+            following.eq(Cat(Const(0, within), first[within:] + 1)),
+            cut.i.valid.eq(busy),
+            cut.i.payload.address.eq(Cat(Const(0, self.bus_bits), first)),
+            cut.i.payload.length.eq(Mux(ends, last[:within], self.beats - 1) - first[:within]),
+            cut.i.payload.final.eq(final & ends),
+            self.run.ready.eq(~busy | (cut.i.ready & ends)),
+            self.idle.eq(~busy & ~cut.o.valid),
         ]
-        with m.If(self.burst.ready):
-            m.d.sync += first.eq(Cat(Const(0, within), first[within:] + 1))
+        with m.If(cut.i.ready):
+            m.d.sync += [first.eq(following), ends.eq(following[compared] == last[compared])]
         with m.If(self.run.ready):
             m.d.sync += [
                 busy.eq(self.run.valid),
+                ends.eq(run.first[compared] == run.last[compared]),
                 first.eq(self.run.payload.first),
                 last.eq(self.run.payload.last),
                 final.eq(self.run.payload.final),
@@ -149,16 +161,21 @@ class BurstIssuer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         in_flight = Signal(range(self.most + 1))
+        # Whether one more may be: known one cycle ahead.
+        free = Signal(init=1)
         valid = Signal()
         address = Signal.like(self.address.payload, reset_less=True)
         m.d.comb += [
-            self.burst.ready.eq(self.allow & (~valid | self.address.ready) & (in_flight != self.most)),
+            self.burst.ready.eq(self.allow & (~valid | self.address.ready) & free),
             self.issued.eq(self.burst.valid & self.burst.ready),
             self.address.valid.eq(valid),
             self.address.payload.eq(address),
             self.quiet.eq(in_flight == 0),
         ]
-        m.d.sync += in_flight.eq(in_flight + self.issued - self.completed)
+        with m.If(self.issued & ~self.completed):
+            m.d.sync += [in_flight.eq(in_flight + 1), free.eq(in_flight != self.most - 1)]
+        with m.Elif(self.completed & ~self.issued):
+            m.d.sync += [in_flight.eq(in_flight - 1), free.eq(1)]
         with m.If(self.address.ready):
             m.d.sync += valid.eq(0)
         with m.If(self.issued):

@@ -18,14 +18,14 @@ BURSTS = 4
 
 
 class Fetch(wiring.Component):
-    """Read a program and deliver its instructions in order.
+    """Read a program and deliver its instructions in order, one every two cycles at most if the bus holds no more.
 
     Room for a burst is set aside before it is issued, so its data are always taken at once and never hold up
     those of the LOAD unit.
 
     Members
     -------
-    start : begins the program at ``base`` (a multiple of the bus width in bytes) of ``length`` instructions,
+    start : begins the program at ``base`` (a multiple of the bus width in bytes) of ``length`` instructions, not 0,
         which are read in this cycle. Only when ``done`` and ``idle``, or after a reset.
     bus : ``Out(ReadChannel)``.
     instruction : stream of 256-bit words.
@@ -89,11 +89,11 @@ class Fetch(wiring.Component):
             issuer.completed.eq(self.bus.r.valid & self.bus.r.payload.last),
             self.bus.r.ready.eq(1),
         ]
-        # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later.
-        rest = Signal(range(burst + 1))
+        # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later, as does an entry.
+        rest = Signal(range(burst + beats_per_entry + 1))
         m.d.sync += [
-            rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0)),
-            room.eq(room + Mux(freed, beats_per_entry, 0) + rest - Mux(issuer.issued, burst, 0)),
+            rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0) + Mux(freed, beats_per_entry, 0)),
+            room.eq(room + rest - Mux(issuer.issued, burst, 0)),
         ]
         wiring.connect(m, cutter.burst, issuer.burst)
         wiring.connect(m, issuer.address, wiring.flipped(self.bus.ar))
@@ -117,7 +117,7 @@ class Fetch(wiring.Component):
             cutter.run.payload.first.eq(base[bus_bits:]),
             cutter.run.payload.last.eq(last_byte[bus_bits:]),
         ]
-        m.d.sync += launch.eq(self.start & (self.length != 0))
+        m.d.sync += launch.eq(self.start)
         with m.If(self.start):
             m.d.sync += [base.eq(self.base), last_instruction.eq(self.length - 1)]
 
@@ -148,6 +148,7 @@ class Fetch(wiring.Component):
         """Hand out the ``words`` instructions of each entry, fewer at the program's end."""
         remaining = Signal(32, reset_less=True)
         pending = Signal()
+        # Whether one is left: known one instruction ahead.
         last = Signal()
         # One bit at least: a signal of none would be the Verilog wire [-1:0].
         word = Signal(max(1, (words - 1).bit_length()))
@@ -156,21 +157,23 @@ class Fetch(wiring.Component):
         entry = Signal.like(queue.r_data, reset_less=True)
         spoilt = entry[-1]
         delivered = Signal()
-        m.d.comb += queue.r_en.eq(~ready | freed)
-        with m.If(queue.r_en):
+        # It is taken from the queue once the one before has gone: no path leads from the dispatcher to the memory.
+        m.d.comb += queue.r_en.eq(~ready)
+        with m.If(~ready):
             m.d.sync += [ready.eq(queue.r_rdy), entry.eq(queue.r_data)]
+        with m.Elif(freed):
+            m.d.sync += ready.eq(0)
         m.d.comb += [
-            last.eq(remaining == 1),
             self.done.eq(~pending),
             self.instruction.valid.eq(ready & ~spoilt & ~self.halt & ~failed),
-            self.instruction.payload.eq(entry.word_select(word, INSTRUCTION_BITS)),
+            self.instruction.payload.eq(entry.word_select(word, INSTRUCTION_BITS) if words > 1 else entry),
             delivered.eq(self.instruction.valid & self.instruction.ready),
             freed.eq(delivered & ((word == words - 1) | last)),
         ]
         with m.If(self.start):
-            m.d.sync += [pending.eq(self.length != 0), remaining.eq(self.length)]
+            m.d.sync += [pending.eq(1), remaining.eq(self.length), last.eq(self.length == 1)]
         with m.Elif(delivered):
-            m.d.sync += [remaining.eq(remaining - 1), word.eq(Mux(freed, 0, word + 1))]
+            m.d.sync += [remaining.eq(remaining - 1), last.eq(remaining == 2), word.eq(Mux(freed, 0, word + 1))]
             with m.If(last):
                 m.d.sync += pending.eq(0)
         m.d.sync += self.fault.eq(0)

@@ -2,13 +2,12 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import FAULT_BITS, Fault, Regions, RowWrite, UnitControl
 from ..isa import Memory
-from ..matrix_fetch import Queue
+from ..queues import Queue, Relay
 from .bursts import BurstCutter, BurstIssuer, longest_burst
 from .channels import ReadChannel
 from .runs import RunWalker, beats_per_row, rows_per_beat, span_bits
@@ -69,77 +68,96 @@ class RowPlacer(wiring.Component):
         busy = Signal()
         run = Signal(self.layout, reset_less=True)
 
-        # The row being written.
-        valid = Signal()
-        address = Signal.like(run.address, reset_less=True)
-        memory = Signal(1, reset_less=True)
-        final = Signal(reset_less=True)
-        row = Signal(8 * self.config.row_bytes, reset_less=True)
-        written = Signal()
+        # What follows from the run's fields, known one row ahead.
+        open_ = Signal()
+        last_row = Signal(reset_less=True)
+
+        # The row being written, and one behind it: no path leads from the scratchpad's arbiter to the run.
+        m.submodules.writes = writes = Relay(
+            data.StructLayout(
+                {
+                    "address": run.address.shape(),
+                    "memory": unsigned(1),
+                    "final": unsigned(1),
+                    "row": unsigned(8 * self.config.row_bytes),
+                }
+            )
+        )
+        writing = writes.o.payload
         for write, chosen in ((self.scratchpad, Memory.SCRATCHPAD), (self.parameters, Memory.PARAMETERS)):
             m.d.comb += [
-                write.request.valid.eq(valid & (memory == chosen)),
-                write.request.payload.address.eq(address),
+                write.request.valid.eq(writes.o.valid & (writing.memory == chosen)),
+                write.request.payload.address.eq(writing.address),
                 write.request.payload.mask.eq(~0),
-                write.request.payload.data.eq(row),
+                write.request.payload.data.eq(writing.row),
             ]
-        m.d.comb += written.eq(
-            Mux(memory == Memory.SCRATCHPAD, self.scratchpad.request.ready, self.parameters.request.ready)
+        m.d.comb += writes.o.ready.eq(
+            Mux(writing.memory == Memory.SCRATCHPAD, self.scratchpad.request.ready, self.parameters.request.ready)
         )
-        m.d.sync += self.retired.eq(valid & written & final)
+        m.d.sync += self.retired.eq(writes.o.valid & writes.o.ready & writing.final)
 
         dropping = Signal()
         take = Signal()
         row_done = Signal()
         beat_done = Signal()
         run_done = Signal()
-        next_row = Signal.like(row)
+        next_row = Signal(8 * self.config.row_bytes)
         error = Signal()
+        failed = Signal()
         failure = Signal(FAULT_BITS)
         reported = Signal()
         m.d.comb += [
             error.eq(self.beat.payload.resp != 0),
             dropping.eq(self.drop | self.failed),
-            take.eq(self.beat.valid & busy & (run.fault == Fault.NONE) & (~valid | written) & ~dropping),
-            run_done.eq(take & row_done & (run.rows == 1)),
+            take.eq(self.beat.valid & open_ & writes.i.ready & ~dropping),
+            run_done.eq(take & row_done & last_row),
             self.beat.ready.eq(dropping | (take & beat_done)),
             self.run.ready.eq(~busy | run_done),
         ]
-        self._unpack(m, run, take, next_row, row_done, beat_done)
+        self._unpack(m, run, last_row, take, next_row, row_done, beat_done)
 
-        with m.If(written):
-            m.d.sync += valid.eq(0)
-        with m.If(take):
+        m.d.comb += [
+            writes.i.valid.eq(take & row_done & ~error),
+            writes.i.payload.address.eq(run.address),
+            writes.i.payload.memory.eq(run.memory),
+            writes.i.payload.final.eq(run.final & last_row),
+            writes.i.payload.row.eq(next_row),
+        ]
+        with m.If(take & row_done):
             m.d.sync += [
-                address.eq(run.address),
-                memory.eq(run.memory),
-                final.eq(run.final & (run.rows == 1)),
-                row.eq(next_row),
+                run.rows.eq(run.rows - 1),
+                last_row.eq(run.rows == 2),
+                run.address.eq(run.address + 1),
+                run.position.eq(run.position + 1),
             ]
-            with m.If(row_done & ~error):
-                m.d.sync += valid.eq(1)
-            with m.If(row_done):
-                m.d.sync += [
-                    run.rows.eq(run.rows - 1),
-                    run.address.eq(run.address + 1),
-                    run.position.eq(run.position + 1),
-                ]
         with m.If(self.run.ready):
-            m.d.sync += [busy.eq(self.run.valid), run.eq(self.run.payload)]
+            m.d.sync += [
+                busy.eq(self.run.valid),
+                open_.eq(self.run.valid & (self.run.payload.fault == Fault.NONE)),
+                run.eq(self.run.payload),
+                last_row.eq(self.run.payload.rows == 1),
+            ]
 
-        m.d.comb += self.failed.eq(failure != Fault.NONE)
+        m.d.comb += self.failed.eq(failed)
         m.d.sync += self.fault.eq(0)
-        with m.If(~self.failed):
+        with m.If(~failed):
             with m.If(take & error):
-                m.d.sync += failure.eq(Fault.BUS_READ)
-            with m.Elif(busy):
-                m.d.sync += failure.eq(run.fault)
-        with m.Elif(~valid & ~reported):
+                m.d.sync += [failed.eq(1), failure.eq(Fault.BUS_READ)]
+            with m.Elif(busy & ~open_):
+                m.d.sync += [failed.eq(1), failure.eq(run.fault)]
+        with m.Elif(~writes.o.valid & ~reported):
             m.d.sync += [self.fault.eq(failure), reported.eq(1)]
         return m
 
     def _unpack(
-        self, m: Module, run: data.View, take: Signal, next_row: Signal, row_done: Signal, beat_done: Signal
+        self,
+        m: Module,
+        run: data.View,
+        last_row: Signal,
+        take: Signal,
+        next_row: Signal,
+        row_done: Signal,
+        beat_done: Signal,
     ) -> None:
         """Which row the present beat gives or completes, and whether it holds more."""
         beat = self.beat.payload.data
@@ -154,7 +172,7 @@ class RowPlacer(wiring.Component):
         elif rows > 1:
             m.d.comb += [
                 next_row.eq(beat.word_select(run.position, 8 * self.config.row_pitch)),
-                beat_done.eq((run.position == rows - 1) | (run.rows == 1)),
+                beat_done.eq((run.position == rows - 1) | last_row),
             ]
 
 
@@ -207,13 +225,12 @@ class LoadUnit(wiring.Component):
         m.submodules.issuer = issuer = BurstIssuer(config, most=config.axi_outstanding)
         m.submodules.placer = placer = RowPlacer(config, layout=walker.layout)
         # A run enters when the cutter takes it, so each burst on the bus has its run in here or in the placer.
-        m.submodules.runs = runs = SyncFIFO(width=walker.layout.size, depth=config.axi_outstanding + 1)
-        # Two beats, so that no path leads from the scratchpad's arbiter to the bus.
-        m.submodules.beats = beats = SyncFIFO(width=placer.beat.payload.shape().size, depth=2)
+        m.submodules.runs = runs = Queue(walker.layout, config.axi_outstanding + 1)
+        # No path leads from the scratchpad's arbiter to the bus, nor from the bus to the dispatcher.
+        m.submodules.beats = beats = Relay(placer.beat.payload.shape())
+        m.submodules.walked = walked = Relay(walker.layout)
 
         stop = Signal()
-        # Two runs, so that no path leads from the bus to the dispatcher.
-        m.submodules.walked = walked = Queue(walker.layout, 2)
         wiring.connect(m, walker.run, walked.i)
         run = walked.o
         faulty = Signal()
@@ -224,27 +241,26 @@ class LoadUnit(wiring.Component):
             self.control.instruction.ready.eq(walker.instruction.ready),
             walker.regions.region.eq(self.regions.region),
             faulty.eq(run.payload.fault != Fault.NONE),
-            cutter.run.valid.eq(run.valid & ~faulty & runs.w_rdy),
+            cutter.run.valid.eq(run.valid & ~faulty & runs.i.ready),
             cutter.run.payload.first.eq(run.payload.first),
             cutter.run.payload.last.eq(run.payload.last),
-            run.ready.eq(runs.w_rdy & (cutter.run.ready | faulty)),
-            runs.w_en.eq(run.valid & (cutter.run.ready | faulty)),
-            runs.w_data.eq(run.payload),
-            placer.run.valid.eq(runs.r_rdy),
-            placer.run.payload.eq(runs.r_data),
-            runs.r_en.eq(placer.run.ready),
+            run.ready.eq(runs.i.ready & (cutter.run.ready | faulty)),
+            runs.i.valid.eq(run.valid & (cutter.run.ready | faulty)),
+            runs.i.payload.eq(run.payload),
             placer.drop.eq(self.halt),
-            placer.beat.valid.eq(beats.r_rdy),
-            placer.beat.payload.eq(beats.r_data),
-            beats.r_en.eq(placer.beat.ready),
-            beats.w_en.eq(self.bus.r.valid),
-            beats.w_data.eq(Cat(self.bus.r.payload.data, self.bus.r.payload.resp)),
-            self.bus.r.ready.eq(beats.w_rdy),
+            beats.i.valid.eq(self.bus.r.valid),
+            beats.i.payload.data.eq(self.bus.r.payload.data),
+            beats.i.payload.resp.eq(self.bus.r.payload.resp),
+            self.bus.r.ready.eq(beats.i.ready),
             issuer.allow.eq(~stop),
             issuer.completed.eq(self.bus.r.valid & self.bus.r.ready & self.bus.r.payload.last),
             self.control.retired.eq(placer.retired),
             self.control.fault.eq(placer.fault),
         ]
+        m.submodules.placing = placing = Relay(walker.layout)
+        wiring.connect(m, runs.o, placing.i)
+        wiring.connect(m, placing.o, placer.run)
+        wiring.connect(m, beats.o, placer.beat)
         wiring.connect(m, cutter.burst, issuer.burst)
         wiring.connect(m, issuer.address, wiring.flipped(self.bus.ar))
         wiring.connect(m, placer.scratchpad, wiring.flipped(self.scratchpad))

@@ -2,25 +2,26 @@
 
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import READ_LATENCY, ScratchpadRead
+from ..queues import Queue, Relay
 from .runs import beats_per_row, position_bits, rows_per_beat
 
-#: Rows requested and not yet packed: a row is requested, READ_LATENCY cycles later in the queue, one cycle
-#: later packed, and one cycle later its place is free again; twice that rides out short bank conflicts.
-ROWS_AHEAD = 2 * (READ_LATENCY + 2)
+#: Rows asked for and not yet packed: a row is asked for, one cycle later requested, READ_LATENCY cycles later in the
+#: queue, one cycle later packed, and one cycle later its place is free again; twice that rides out short bank
+#: conflicts.
+ROWS_AHEAD = 2 * (READ_LATENCY + 3)
 
 
 def packed_row_layout(config: Config) -> data.StructLayout:
-    """A row on its way into beats: its ``position`` in the beat, and whether the run ends with it."""
+    """A row on its way into beats: its ``position`` in the beat, and whether the beat ``ends`` with it."""
     return data.StructLayout(
         {
             "row": unsigned(8 * config.row_bytes),
             "position": unsigned(position_bits(config)),
-            "run_end": unsigned(1),
+            "ends": unsigned(1),
         }
     )
 
@@ -41,6 +42,7 @@ class RowReader(wiring.Component):
 
     def __init__(self, config: Config, *, layout: data.StructLayout) -> None:
         self.layout = layout
+        self.rows_per_beat = rows_per_beat(config)
         self.row_layout = packed_row_layout(config)
         super().__init__(
             {
@@ -52,45 +54,60 @@ class RowReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.rows = rows = SyncFIFO(width=self.row_layout.size, depth=ROWS_AHEAD)
+        m.submodules.rows = rows = Queue(self.row_layout, ROWS_AHEAD)
         busy = Signal()
         run = Signal(self.layout, reset_less=True)
+        mark = data.StructLayout({name: self.row_layout[name].shape for name in ("position", "ends")})
+        m.submodules.asked = asked = Relay(data.StructLayout({"address": run.address.shape(), "mark": mark}))
         room = Signal(range(ROWS_AHEAD + 1), init=ROWS_AHEAD)
-        request = self.scratchpad.request
-        requested = Signal()
+        # Whether there is room, and whether the row is the run's last: known one row ahead.
+        open_ = Signal(init=1)
+        last_row = Signal(reset_less=True)
         taken = Signal()
-        run_end = Signal()
+        freed = Signal()
         m.d.comb += [
-            request.valid.eq(busy & (room != 0)),
-            request.payload.eq(run.address),
-            requested.eq(request.valid & request.ready),
-            taken.eq(self.row.valid & self.row.ready),
-            run_end.eq(run.rows == 1),
-            self.run.ready.eq(~busy | (requested & run_end)),
+            asked.i.valid.eq(busy & open_),
+            asked.i.payload.address.eq(run.address),
+            asked.i.payload.mark.position.eq(run.position),
+            asked.i.payload.mark.ends.eq((run.position == self.rows_per_beat - 1) | last_row),
+            taken.eq(asked.i.valid & asked.i.ready),
+            freed.eq(self.row.valid & self.row.ready),
+            self.run.ready.eq(~busy | (taken & last_row)),
+            self.scratchpad.request.valid.eq(asked.o.valid),
+            self.scratchpad.request.payload.eq(asked.o.payload.address),
+            asked.o.ready.eq(self.scratchpad.request.ready),
         ]
-        m.d.sync += room.eq(room + taken - requested)
-        with m.If(requested):
+        with m.If(taken & ~freed):
+            m.d.sync += [room.eq(room - 1), open_.eq(room != 1)]
+        with m.Elif(freed & ~taken):
+            m.d.sync += [room.eq(room + 1), open_.eq(1)]
+        with m.If(taken):
             m.d.sync += [
                 run.address.eq(run.address + 1),
                 run.position.eq(run.position + 1),
                 run.rows.eq(run.rows - 1),
+                last_row.eq(run.rows == 2),
             ]
         with m.If(self.run.ready):
-            m.d.sync += [busy.eq(self.run.valid), run.eq(self.run.payload)]
+            m.d.sync += [
+                busy.eq(self.run.valid),
+                run.eq(self.run.payload),
+                last_row.eq(self.run.payload.rows == 1),
+            ]
 
-        # Position and end of run travel beside the read.
-        arriving = Cat(run.position, run_end)
+        # The mark travels beside the read.
+        marks = [asked.o.payload.mark]
         for stage in range(READ_LATENCY):
-            delayed = Signal(len(arriving), name=f"arriving_{stage}", reset_less=True)
-            m.d.sync += delayed.eq(arriving)
-            arriving = delayed
+            arriving = Signal(mark, name=f"arriving_{stage}", reset_less=True)
+            m.d.sync += arriving.eq(marks[-1])
+            marks.append(arriving)
         m.d.comb += [
-            rows.w_en.eq(self.scratchpad.valid),
-            rows.w_data.eq(Cat(self.scratchpad.data, arriving)),
-            self.row.valid.eq(rows.r_rdy),
-            self.row.payload.eq(rows.r_data),
-            rows.r_en.eq(self.row.ready),
+            rows.i.valid.eq(self.scratchpad.valid),
+            rows.i.payload.row.eq(self.scratchpad.data),
+            rows.i.payload.position.eq(marks[-1].position),
+            rows.i.payload.ends.eq(marks[-1].ends),
         ]
+        wiring.connect(m, rows.o, wiring.flipped(self.row))
         return m
 
 
@@ -136,7 +153,10 @@ class BeatPacker(wiring.Component):
         m = Module()
         valid = Signal()
         beat = Signal(self.beat_layout, reset_less=True)
-        index = Signal(8)
+        # The burst in hand: beats left besides this one, and whether there are none, known one beat ahead.
+        active = Signal()
+        left = Signal(8, reset_less=True)
+        last = Signal(reset_less=True)
         free = Signal()
         complete = Signal()
         load = Signal()
@@ -144,20 +164,20 @@ class BeatPacker(wiring.Component):
         m.d.comb += [
             self.beat.valid.eq(valid),
             self.beat.payload.eq(beat),
-            free.eq((~valid | self.beat.ready) & self.burst.valid),
+            free.eq((~valid | self.beat.ready) & active),
             load.eq(free & (complete | self.drop)),
-            packed.last.eq(index == self.burst.payload),
-            self.burst.ready.eq(load & packed.last),
+            packed.last.eq(last),
+            self.burst.ready.eq(~active | (load & last)),
         ]
         self._pack(m, packed, free, complete)
         with m.If(self.beat.ready):
             m.d.sync += valid.eq(0)
         with m.If(load):
-            m.d.sync += [valid.eq(1), beat.eq(packed), index.eq(index + 1)]
-            with m.If(packed.last):
-                m.d.sync += index.eq(0)
+            m.d.sync += [valid.eq(1), beat.eq(packed), left.eq(left - 1), last.eq(left == 1)]
             with m.If(self.drop):
                 m.d.sync += beat.strobe.eq(0)
+        with m.If(self.burst.ready):
+            m.d.sync += [active.eq(self.burst.valid), left.eq(self.burst.payload), last.eq(self.burst.payload == 0)]
         return m
 
     def _pack(self, m: Module, packed: data.View, free: Signal, complete: Signal) -> None:
@@ -184,14 +204,12 @@ class BeatPacker(wiring.Component):
                 self.row.ready.eq(free),
             ]
         else:
-            ends = Signal()
             gathered = Signal(8 * bus, reset_less=True)
             present = Signal(rows)
             merged = Signal(rows)
             m.d.comb += [
-                ends.eq((row.position == rows - 1) | row.run_end),
-                complete.eq(self.row.valid & ends),
-                self.row.ready.eq(free | ~ends),
+                complete.eq(self.row.valid & row.ends),
+                self.row.ready.eq(free | ~row.ends),
                 merged.eq(present | (1 << row.position)),
             ]
             m.d.comb += packed.strobe.eq(Cat(bit.replicate(pitch) for bit in merged))
@@ -203,5 +221,5 @@ class BeatPacker(wiring.Component):
                     m.d.comb += packed.data[place].eq(gathered[place])
             with m.If(self.row.valid & self.row.ready):
                 m.d.sync += [gathered.eq(packed.data), present.eq(merged)]
-                with m.If(ends):
+                with m.If(row.ends):
                     m.d.sync += present.eq(0)

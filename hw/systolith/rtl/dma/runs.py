@@ -130,13 +130,13 @@ class RunWalker(wiring.Component):
         blocks = Signal(16, reset_less=True)
         dram_stride = Signal(32, reset_less=True)
         stride = Signal(16, reset_less=True)
-        final = Signal()
+        # Whether this block is the last: known one block ahead.
+        final = Signal(reset_less=True)
 
         misplaced = (fields.offset[:pitch_bits] != 0) | ((fields.blocks > 1) & (fields.dram_stride[:pitch_bits] != 0))
         out_of_reach = fields.memory if len(self.memory_rows) == 1 else 0
         limit = Mux(fields.memory, self.memory_rows[-1], self.memory_rows[0])
         m.d.comb += [
-            final.eq(blocks <= 1),
             self.instruction.ready.eq(~stopped & (~active | (advance & final))),
         ]
         with m.If(advance):
@@ -144,6 +144,7 @@ class RunWalker(wiring.Component):
                 offset.eq(offset + dram_stride),
                 address.eq(address + stride),
                 blocks.eq(blocks - 1),
+                final.eq(blocks == 2),
             ]
             with m.If(final):
                 m.d.sync += active.eq(0)
@@ -160,6 +161,7 @@ class RunWalker(wiring.Component):
                 offset.eq(fields.offset),
                 address.eq(fields.address),
                 blocks.eq(fields.blocks),
+                final.eq(fields.blocks <= 1),
                 dram_stride.eq(fields.dram_stride),
                 stride.eq(fields.stride),
             ]

@@ -2,12 +2,11 @@
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import FAULT_BITS, Fault, Regions, ScratchpadRead, UnitControl
-from ..matrix_fetch import Queue
+from ..queues import Queue, Relay
 from .bursts import BurstCutter, BurstIssuer, longest_burst
 from .channels import BURST_INCREMENT, AxiWrite, burst_size
 from .load import INSTRUCTIONS_BITS
@@ -62,20 +61,20 @@ class StoreUnit(wiring.Component):
         config = self.config
         m.submodules.walker = walker = RunWalker(config, memory_rows=(config.scratchpad_rows,))
         m.submodules.cutter = cutter = BurstCutter(config, beats=longest_burst(config), span_bits=span_bits(config))
-        m.submodules.runs = runs = SyncFIFO(width=walker.layout.size, depth=RUNS_AHEAD)
+        m.submodules.runs = runs = Queue(walker.layout, RUNS_AHEAD)
         m.submodules.reader = reader = RowReader(config, layout=walker.layout)
         m.submodules.packer = packer = BeatPacker(config)
         # Both hold at most an entry for each burst in flight, and a fault: never full when one is issued.
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.axi_outstanding + 1)
-        m.submodules.expected = expected = SyncFIFO(width=_EXPECTED.size, depth=config.axi_outstanding + 1)
+        m.submodules.lengths = lengths = Queue(unsigned(8), config.axi_outstanding + 1)
+        m.submodules.expected = expected = Queue(_EXPECTED, config.axi_outstanding + 1)
 
         issuer = BurstIssuer(config, most=config.axi_outstanding)
         m.submodules.issuer = issuer
 
         failed = Signal()
         stop = Signal()
-        # Two runs, so that no path leads from the bus to the dispatcher.
-        m.submodules.walked = walked = Queue(walker.layout, 2)
+        # No path leads from the bus to the dispatcher.
+        m.submodules.walked = walked = Relay(walker.layout)
         wiring.connect(m, walker.run, walked.i)
         run = walked.o
         faulty = Signal()
@@ -86,36 +85,34 @@ class StoreUnit(wiring.Component):
             self.control.instruction.ready.eq(walker.instruction.ready),
             walker.regions.region.eq(self.regions.region),
             faulty.eq(run.payload.fault != Fault.NONE),
-            cutter.run.valid.eq(run.valid & ~faulty & runs.w_rdy),
+            cutter.run.valid.eq(run.valid & ~faulty & runs.i.ready),
             cutter.run.payload.first.eq(run.payload.first),
             cutter.run.payload.last.eq(run.payload.last),
             cutter.run.payload.final.eq(run.payload.final),
-            runs.w_en.eq(run.valid & ~faulty & cutter.run.ready),
-            runs.w_data.eq(run.payload),
-            reader.run.valid.eq(runs.r_rdy),
-            reader.run.payload.eq(runs.r_data),
-            runs.r_en.eq(reader.run.ready),
+            runs.i.valid.eq(run.valid & ~faulty & cutter.run.ready),
+            runs.i.payload.eq(run.payload),
             issuer.allow.eq(~stop),
             issuer.completed.eq(self.axi.bvalid),
-            lengths.w_en.eq(issuer.issued),
-            lengths.w_data.eq(cutter.burst.payload.length),
-            packer.burst.valid.eq(lengths.r_rdy),
-            packer.burst.payload.eq(lengths.r_data),
-            lengths.r_en.eq(packer.burst.ready),
+            lengths.i.valid.eq(issuer.issued),
+            lengths.i.payload.eq(cutter.burst.payload.length),
             packer.drop.eq(stop),
         ]
         wiring.connect(m, cutter.burst, issuer.burst)
+        wiring.connect(m, runs.o, reader.run)
+        m.submodules.packing = packing = Relay(unsigned(8))
+        wiring.connect(m, lengths.o, packing.i)
+        wiring.connect(m, packing.o, packer.burst)
         wiring.connect(m, reader.row, packer.row)
         wiring.connect(m, reader.scratchpad, wiring.flipped(self.scratchpad))
         self._drive(m, issuer, packer)
 
         # A fault found by the walker takes its place behind the bursts of all runs before it.
         fault_turn = Signal()
-        entry = data.View(_EXPECTED, expected.w_data)
+        entry = expected.i.payload
         m.d.comb += [
-            fault_turn.eq(run.valid & faulty & ~cutter.burst.valid),
-            run.ready.eq(Mux(faulty, fault_turn & expected.w_rdy, cutter.run.ready & runs.w_rdy)),
-            expected.w_en.eq(issuer.issued | fault_turn),
+            fault_turn.eq(run.valid & faulty & cutter.idle),
+            run.ready.eq(Mux(faulty, fault_turn & expected.i.ready, cutter.run.ready & runs.i.ready)),
+            expected.i.valid.eq(issuer.issued | fault_turn),
             entry.final.eq(cutter.burst.payload.final),
             entry.fault.eq(Mux(fault_turn, run.payload.fault, Fault.NONE)),
         ]
@@ -145,15 +142,15 @@ class StoreUnit(wiring.Component):
             self.axi.bready.eq(1),
         ]
 
-    def _respond(self, m: Module, expected: SyncFIFO, failed: Signal, stop: Signal) -> None:
+    def _respond(self, m: Module, expected: Queue, failed: Signal, stop: Signal) -> None:
         """Match responses with what was expected: retire, or fail."""
-        head = data.View(_EXPECTED, expected.r_data)
+        head = expected.o.payload
         fault_head = Signal()
         answered = Signal()
         m.d.comb += [
-            fault_head.eq(expected.r_rdy & (head.fault != Fault.NONE)),
+            fault_head.eq(expected.o.valid & (head.fault != Fault.NONE)),
             answered.eq(self.axi.bvalid & ~fault_head),
-            expected.r_en.eq(self.axi.bvalid | fault_head),
+            expected.o.ready.eq(self.axi.bvalid | fault_head),
         ]
         m.d.sync += [
             self.control.retired.eq(answered & head.final & (self.axi.bresp == 0) & ~stop),

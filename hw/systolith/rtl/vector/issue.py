@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import address_width
 from ..isa import LAYOUTS, Function, Layout, Opcode
+from ..queues import Relay
 from .arithmetic import one_of
 from .beat import Beat, Placement
 from .sequence import ADDRESS_BITS, BlockLoop, Cursor
@@ -72,7 +73,6 @@ class Issue(wiring.Component):
             loop.start.eq(self.start),
             loop.rows.eq(i.rows),
             loop.blocks.eq(i.blocks),
-            self.active.eq(loop.active),
             source.start.eq(self.start),
             source.address.eq(i.acc_address),
             source.stride.eq(i.acc_stride),
@@ -85,21 +85,34 @@ class Issue(wiring.Component):
         source.follow(m, loop)
         destination.follow(m, loop)
 
-        # The register that holds the beat to issue.
-        held = Signal()
-        request = Signal(ADDRESS_BITS)
-        beat = Signal(Beat(config), reset_less=True)
-        placement = Signal(Placement(config), reset_less=True)
-        ready = Signal()
+        # The beat to issue and one behind it: no path leads from the accumulator's arbiter to the loop.
+        m.submodules.prepared = prepared = Relay(
+            data.StructLayout(
+                {
+                    "request": unsigned(ADDRESS_BITS),
+                    "bad": unsigned(1),
+                    "beat": Beat(config),
+                    "placement": Placement(config),
+                }
+            )
+        )
+        held = prepared.o.payload
         bad = Signal()
         m.d.comb += [
-            ready.eq(self.room & (self.skip_ready | (beat.function != Function.RESIDUAL))),
-            self.request.valid.eq(held & ~self.out_of_range & ready),
-            self.request.payload.eq(request),
+            # A beat behind the one to issue may be the one that is out of range, so nothing starts before it is seen.
+            self.active.eq(loop.active | ~prepared.i.ready),
+            self.out_of_range.eq(prepared.o.valid & held.bad),
+            # Only a RESIDUAL goes to the accumulator.
+            self.request.valid.eq(
+                prepared.o.valid & ~held.bad & self.room & (self.skip_ready | ~held.placement.accumulator)
+            ),
+            self.request.payload.eq(held.request),
             self.issued.eq(self.request.valid & self.request.ready),
-            loop.advance.eq(loop.active & (~held | self.issued)),
-            self.beat.eq(beat),
-            self.placement.eq(placement),
+            prepared.o.ready.eq(self.issued),
+            prepared.i.valid.eq(loop.active),
+            loop.advance.eq(loop.active & prepared.i.ready),
+            self.beat.eq(held.beat),
+            self.placement.eq(held.placement),
         ]
 
         acc_row, out_row, stat_row = (Signal(ADDRESS_BITS, name=f"{name}_row") for name in ("acc", "out", "stat"))
@@ -122,30 +135,30 @@ class Issue(wiring.Component):
         with m.Elif(loop.advance & loop.block_end):
             m.d.sync += parameter_row.eq(parameter_row + 1)
 
-        with m.If(loop.advance):
-            m.d.sync += [held.eq(1), self.out_of_range.eq(bad), request.eq(acc_row)]
-            m.d.sync += [
-                beat[name].eq(i[name]) for name in ("function", "multiplier", "shift_a", "shift_b", "offset", "grid")
-            ]
-            m.d.sync += [
-                beat.group.eq(loop.group),
-                beat.count.eq(count),
-                beat.parameter_row.eq(parameter_row),
-                beat.row.stat_row.eq(stat_row),
-                beat.row.summed.eq(one_of(i.function, {Function.EXPONENT, Function.RESIDUAL}, config)),
-                beat.row.softmax.eq(i.function == Function.EXPONENT),
-                beat.row.start.eq(loop.row_start),
-                beat.row.end.eq(loop.row_end),
-                beat.row.sums_start.eq(i.first & loop.first_block),
-                beat.row.sums_end.eq(i.last & loop.last_block),
-                beat.row.final.eq(loop.final),
-                placement.address.eq(Mux(residual, acc_row, out_row)),
-                placement.position.eq(Mux(residual, loop.group, destination.position)),
-                placement.accumulator.eq(residual),
-                placement.final.eq(loop.final),
-            ]
-        with m.Elif(self.issued):
-            m.d.sync += held.eq(0)
+        entering = prepared.i.payload
+        beat, placement = entering.beat, entering.placement
+        m.d.comb += [
+            beat[name].eq(i[name]) for name in ("function", "multiplier", "shift_a", "shift_b", "offset", "grid")
+        ]
+        m.d.comb += [
+            entering.request.eq(acc_row),
+            entering.bad.eq(bad),
+            beat.group.eq(loop.group),
+            beat.count.eq(count),
+            beat.parameter_row.eq(parameter_row),
+            beat.row.stat_row.eq(stat_row),
+            beat.row.summed.eq(one_of(i.function, {Function.EXPONENT, Function.RESIDUAL}, config)),
+            beat.row.softmax.eq(i.function == Function.EXPONENT),
+            beat.row.start.eq(loop.row_start),
+            beat.row.end.eq(loop.row_end),
+            beat.row.sums_start.eq(i.first & loop.first_block),
+            beat.row.sums_end.eq(i.last & loop.last_block),
+            beat.row.final.eq(loop.final),
+            placement.address.eq(Mux(residual, acc_row, out_row)),
+            placement.position.eq(Mux(residual, loop.group, destination.position)),
+            placement.accumulator.eq(residual),
+            placement.final.eq(loop.final),
+        ]
         return m
 
     def _count(self, m: Module, loop: BlockLoop) -> Signal:

@@ -30,9 +30,12 @@ _PRODUCT_B_BITS = integer.PRODUCT_BITS + 16
 #: The same bound for product B plus an int32 bias: 2**34 + 2**31 < 2**(36 - 1).
 _SHIFT_B_LIMIT = _PRODUCT_B_BITS
 
+#: Bits of a shift by less than a byte.
+_BYTE = 3
+
 _CARRIED = data.StructLayout({"bias": signed(32), "multiplier_b": signed(16), "skip": signed(8)})
 #: Cycles from the operands to their result, and those of EXPONENT and GELU in between, with tables.
-_LATENCY, _EXPONENT_LATENCY, _GELU_LATENCY = 19, 3, 4
+_LATENCY, _EXPONENT_LATENCY, _GELU_LATENCY = 21, 3, 4
 #: EXPONENT's and GELU's unit of each approximation.
 _UNITS: dict[str, tuple[type[ExponentTable | PolynomialExponent], type[GeluTable | PolynomialGelu]]] = {
     LOOK_UP: (ExponentTable, GeluTable),
@@ -44,8 +47,8 @@ _CONTROL = ("function", "count", "shift_b", "offset", "grid")
 class Lanes(wiring.Component):
     """All lanes of one beat, a rigid pipeline: every beat takes :attr:`latency` cycles, nothing ever stalls.
 
-    Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 8), tables
-    (9 to 12), multiplier B, bias and rounding shift (13 to 17), last addition, saturation and mask (18, 19). What
+    Operand and saturation (cycles 1 to 3), multiplier A, rounding shift and saturation to 20 bits (4 to 9), tables
+    (10 to 13), multiplier B, bias and rounding shift (14 to 19), last addition, saturation and mask (20, 21). What
     follows units of more cycles is so much later: cycles are counted as with tables.
     Functions that skip a step pass beside it, so that beats of different functions follow each other freely.
 
@@ -56,7 +59,7 @@ class Lanes(wiring.Component):
 
     Members
     -------
-    beat : ``In(Beat(config))``.
+    beat : ``In(Beat(config))``, one cycle ahead of its operands, so that what it decides on is registered.
     accumulator, parameters : ``In``, whole rows; the lane group ``beat.group`` is used.
     skip : ``In``, the residual's int8 elements of the lanes. RESIDUAL only.
     maximum, reciprocal : ``In``, of the token row.
@@ -101,52 +104,61 @@ class Lanes(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        row = self._row(m)
+        beat = delayed(m, self.beat, 1)[1]
+        row = self._row(m, beat)
         layout = self.beat.shape()
         control = Signal(data.StructLayout({name: layout[name].shape for name in _CONTROL}))
-        m.d.comb += [control[name].eq(self.beat[name]) for name in _CONTROL]
+        m.d.comb += [control[name].eq(beat[name]) for name in _CONTROL]
         controls = delayed(m, control, self.latency - 1)
-        shifts = self._shifts(m, controls)
+        shifts = self._shifts(m, beat, controls)
         for lane in range(self.config.lanes):
             record = Signal(PARAMETER_RECORD, name=f"record_{lane}")
-            m.d.comb += record.eq(self._select(self.parameters, lane))
-            z = self._scale(m, lane, record, row, shifts)
+            selected = Signal(signed(32), name=f"selected_{lane}")
+            m.d.comb += [
+                record.eq(self._select(self.parameters, beat.group, lane)),
+                selected.eq(self._select(self.accumulator, beat.group, lane)),
+            ]
+            z = self._scale(m, lane, selected, record, row, shifts)
             self._finish(m, lane, z, self._carry(m, lane, record), controls, shifts)
         return m
 
     def _is(self, function: Value, *choices: Function) -> Value:
         return one_of(function, set(choices), self.config)
 
-    def _row(self, m: Module) -> dict[str, Value]:
+    def _row(self, m: Module, beat: Any) -> dict[str, Value]:
         """What all lanes share in cycle 0: the row's addend and multiplier, and when to use them."""
         function = self.beat.function
+        exponent, layernorm, used, carry = (
+            Signal(reset_less=True, name=name) for name in ("is_exponent", "is_layernorm", "row_used", "row_carry")
+        )
         addend = Signal(signed(32))
         multiplier = Signal(16)
-        with m.If(self._is(function, Function.EXPONENT)):
-            m.d.comb += [addend.eq(self.maximum), multiplier.eq(self.beat.multiplier)]
+        m.d.sync += [
+            exponent.eq(self._is(function, Function.EXPONENT)),
+            layernorm.eq(self._is(function, Function.LAYERNORM)),
+            used.eq(self._is(function, Function.EXPONENT, Function.CONTEXT, Function.LAYERNORM)),
+            # Subtraction is the addition of the complement and a carry.
+            carry.eq(exponent | layernorm),
+        ]
+        with m.If(exponent):
+            m.d.comb += [addend.eq(self.maximum), multiplier.eq(beat.multiplier)]
         with m.Else():
             m.d.comb += multiplier.eq(self.reciprocal.mantissa)
-            with m.If(self._is(function, Function.LAYERNORM)):
+            with m.If(layernorm):
                 m.d.comb += addend.eq(~self.reciprocal.mean)
-        # Subtraction is the addition of the complement and a carry.
-        carry = Signal(reset_less=True)
-        m.d.sync += carry.eq(self._is(function, Function.EXPONENT, Function.LAYERNORM))
-        return {
-            "addend": addend,
-            "multiplier": multiplier,
-            "used": self._is(function, Function.EXPONENT, Function.CONTEXT, Function.LAYERNORM),
-            "complement": self._is(function, Function.EXPONENT),
-            "carry": carry,
-        }
+        return {"addend": addend, "multiplier": multiplier, "used": used, "complement": exponent, "carry": carry}
 
-    def _shifts(self, m: Module, controls: list[Any]) -> dict[str, Value]:
-        """Both shifts, clipped to what matters, and their halves, each in the cycle of its use."""
-        function, exponent = self.beat.function, self.reciprocal.exponent
+    def _shifts(self, m: Module, beat: Any, controls: list[Any]) -> dict[str, Value]:
+        """Both shifts, clipped to what matters, and their halves, each in the cycle of its use.
+
+        A shift goes by bytes and then by the bits that are left, a cycle each.
+        """
+        function, exponent = beat.function, self.reciprocal.exponent
         # The exponent comes late from its memory: it is registered before it is subtracted.
         base = Signal(6, reset_less=True)
         less = Signal(6, reset_less=True)
         shift_a = Signal(6, reset_less=True)
-        m.d.sync += [base.eq(self.beat.shift_a), less.eq(0), shift_a.eq(base - less)]
+        m.d.sync += [base.eq(beat.shift_a), less.eq(0), shift_a.eq(base - less)]
         for shifted, constant in (
             (Function.CONTEXT, integer.CONTEXT_SHIFT),
             (Function.LAYERNORM, integer.LAYERNORM_SHIFT),
@@ -154,38 +166,46 @@ class Lanes(wiring.Component):
             with m.If(self._is(function, shifted)):
                 m.d.sync += [base.eq(constant), less.eq(exponent)]
         clipped_a, clipped_b = Signal(6), Signal(6)
-        shift_b = controls[11 + self._more].shift_b
+        shift_b = controls[12 + self._more].shift_b
         half_a = Signal(_SHIFT_A_LIMIT, reset_less=True)
         half_b = Signal(_SHIFT_B_LIMIT, reset_less=True)
         m.d.comb += [
             clipped_a.eq(Mux(shift_a > _SHIFT_A_LIMIT, _SHIFT_A_LIMIT, shift_a)),
             clipped_b.eq(Mux(shift_b > _SHIFT_B_LIMIT, _SHIFT_B_LIMIT, shift_b)),
         ]
-        line_a = delayed(m, clipped_a, 4)
-        line_b = delayed(m, clipped_b, 5)
+        line_a = delayed(m, clipped_a, 5)
+        line_b = delayed(m, clipped_b, 6)
         m.d.sync += [half_a.eq(half(line_a[2], _SHIFT_A_LIMIT)), half_b.eq(half(line_b[2], _SHIFT_B_LIMIT))]
-        return {"a": line_a[4], "half_a": half_a, "b": line_b[5], "half_b": half_b}
+        return {
+            "bytes_a": line_a[4][_BYTE:],
+            "bits_a": line_a[5][:_BYTE],
+            "half_a": half_a,
+            "bytes_b": line_b[5][_BYTE:],
+            "bits_b": line_b[6][:_BYTE],
+            "half_b": half_b,
+        }
 
-    def _select(self, row: Any, lane: int) -> Any:
+    def _select(self, row: Any, group: Value, lane: int) -> Any:
         """The lane's element of a whole row: that of the beat's lane group."""
         groups = self.config.cols // self.config.lanes
         if groups == 1:
             return row[lane]
-        return Array(row[group * self.config.lanes + lane] for group in range(groups))[self.beat.group]
+        return Array(row[number * self.config.lanes + lane] for number in range(groups))[group]
 
-    def _scale(self, m: Module, lane: int, record: Any, row: dict[str, Value], shifts: dict[str, Value]) -> Signal:
-        """Cycles 1 to 8, ``integer.scale``: 20 bits."""
+    def _scale(
+        self, m: Module, lane: int, selected: Signal, record: Any, row: dict[str, Value], shifts: dict[str, Value]
+    ) -> Signal:
+        """Cycles 1 to 9, ``integer.scale``: 20 bits."""
         acc = Signal(signed(32), reset_less=True, name=f"acc_{lane}")
         addend = Signal(signed(32), reset_less=True, name=f"addend_{lane}")
         multiplier = Signal(16, reset_less=True, name=f"multiplier_a_{lane}")
         wide = Signal(signed(_SUM_BITS), reset_less=True, name=f"sum_{lane}")
         operand = Signal(signed(integer.OPERAND_BITS), reset_less=True, name=f"operand_a_{lane}")
         rounded = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"rounded_a_{lane}")
+        coarse = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"coarse_a_{lane}")
         shifted = Signal(signed(_PRODUCT_A_BITS + 1), reset_less=True, name=f"shifted_a_{lane}")
         z = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"z_{lane}")
-        selected = Signal(signed(32), name=f"selected_{lane}")
         product = multiplied(m, operand, delayed(m, multiplier, 2)[2], f"product_a_{lane}")
-        m.d.comb += selected.eq(self._select(self.accumulator, lane))
         m.d.sync += [
             acc.eq(Mux(row["complement"], ~selected, selected)),
             addend.eq(Mux(row["used"], row["addend"], record.bias)),
@@ -193,70 +213,73 @@ class Lanes(wiring.Component):
             wide.eq(acc + addend + row["carry"]),
             operand.eq(saturated(wide, integer.OPERAND_BITS)),
             rounded.eq(product + shifts["half_a"]),
-            shifted.eq(rounded >> shifts["a"]),
+            coarse.eq(rounded >> (shifts["bytes_a"] << _BYTE)),
+            shifted.eq(coarse >> shifts["bits_a"]),
             z.eq(saturated(shifted, integer.PRODUCT_BITS)),
         ]
         return z
 
     def _carry(self, m: Module, lane: int, record: Any) -> list[Any]:
-        """Operands of the second half, kept until cycle 14; element k is for use in cycle k + :attr:`_more`."""
+        """Operands of the second half, kept until cycle 15; element k is for use in cycle k + :attr:`_more`."""
         carried = Signal(_CARRIED, name=f"carried_{lane}")
         m.d.comb += [carried.bias.eq(record.bias), carried.multiplier_b.eq(record.multiplier_b)]
         if self.config.layernorm:
             m.d.comb += carried.skip.eq(self.skip[lane])
-        return delayed(m, carried, 14 + self._more)[self._more :]
+        return delayed(m, carried, 15 + self._more)[self._more :]
 
     def _finish(
         self, m: Module, lane: int, z: Signal, carried: list[Any], controls: list[Any], shifts: dict[str, Value]
     ) -> None:
-        """Cycles 9 to 19: tables, multiplier B, the last addition, saturation and mask."""
-        grid, controls = controls[8].grid, controls[self._more :]
+        """Cycles 10 to 21: tables, multiplier B, the last addition, saturation and mask."""
+        grid, controls = controls[9].grid, controls[self._more :]
         z_line = delayed(m, z, 4 + self._more)[self._more :]
-        z11, z12 = z_line[3], z_line[4]
-        # What joins after multiplier B, from cycle 12 on.
+        z12, z13 = z_line[3], z_line[4]
+        # What joins after multiplier B, from cycle 13 on.
         main = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"main_{lane}")
-        m.d.sync += main.eq(z11)
+        m.d.sync += main.eq(z12)
         if self.config.softmax:
             m.submodules[f"exponent_{lane}"] = exponent = self._exponent()
             m.d.comb += exponent.argument.eq(z)
             numerator = delayed(m, exponent.result, _EXPONENT_LATENCY + self._more - exponent.latency)[-1]
-            with m.If(self._is(controls[11].function, Function.EXPONENT)):
+            with m.If(self._is(controls[12].function, Function.EXPONENT)):
                 m.d.sync += main.eq(numerator)
 
         operand = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"operand_b_{lane}")
-        m.d.sync += operand.eq(z12)
+        m.d.sync += operand.eq(z13)
         if self.config.layernorm:
-            with m.If(self._is(controls[12].function, Function.RESIDUAL)):
-                m.d.sync += operand.eq(carried[12].skip)
+            with m.If(self._is(controls[13].function, Function.RESIDUAL)):
+                m.d.sync += operand.eq(carried[13].skip)
         if self.config.gelu:
             m.submodules[f"gelu_{lane}"] = gelu = self._gelu()
             m.d.comb += [gelu.argument.eq(z), gelu.grid.eq(grid)]
             activated = delayed(m, gelu.result, _GELU_LATENCY + self._more - gelu.latency)[-1]
-            with m.If(self._is(controls[12].function, Function.GELU)):
+            with m.If(self._is(controls[13].function, Function.GELU)):
                 m.d.sync += operand.eq(activated)
 
-        product = multiplied(m, operand, carried[13].multiplier_b, f"product_b_{lane}")
+        product = multiplied(m, operand, carried[14].multiplier_b, f"product_b_{lane}")
         added = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"added_b_{lane}")
         rounded = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"rounded_b_{lane}")
+        coarse = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"coarse_b_{lane}")
         shifted = Signal(signed(_PRODUCT_B_BITS + 1), reset_less=True, name=f"shifted_b_{lane}")
         joined = Signal(signed(integer.PRODUCT_BITS), reset_less=True, name=f"joined_{lane}")
         total = Signal(signed(_PRODUCT_B_BITS + 2), reset_less=True, name=f"total_{lane}")
         result = Signal(signed(16), reset_less=True, name=f"result_{lane}")
         late = [c.function for c in controls]
-        bias = Mux(self._is(late[14], Function.LAYERNORM), carried[14].bias, 0)
-        bypass = self._is(late[16], Function.REQUANTIZE, Function.EXPONENT)
-        main_16 = delayed(m, main, 4)[4]
+        bias = Mux(self._is(late[15], Function.LAYERNORM), carried[15].bias, 0)
+        bypass = self._is(late[18], Function.REQUANTIZE, Function.EXPONENT)
+        main_18 = delayed(m, main, 5)[5]
         m.d.sync += [
             added.eq(bias + shifts["half_b"]),
             rounded.eq(product + added),
-            shifted.eq(Mux(bypass, 0, rounded >> shifts["b"])),
-            joined.eq(Mux(bypass | self._is(late[16], Function.RESIDUAL), main_16, 0)),
+            coarse.eq(rounded >> (shifts["bytes_b"] << _BYTE)),
+            shifted.eq(Mux(bypass, 0, coarse >> shifts["bits_b"])),
+            joined.eq(Mux(bypass | self._is(late[18], Function.RESIDUAL), main_18, 0)),
         ]
-        with m.If(self._is(late[16], Function.GELU)):
-            m.d.sync += joined.eq(controls[16].offset)
-        with m.If(lane >= controls[18].count):
+        with m.If(self._is(late[18], Function.GELU)):
+            m.d.sync += joined.eq(controls[18].offset)
+        with m.If(lane >= controls[20].count):
             m.d.sync += result.eq(0)
-        with m.Elif(self._is(late[18], Function.RESIDUAL)):
+        with m.Elif(self._is(late[20], Function.RESIDUAL)):
             m.d.sync += result.eq(saturated(total, 16))
         with m.Else():
             m.d.sync += result.eq(saturated(total, 8))

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
 from ..interfaces import Fault, UnitControl
 from ..isa import LAYOUTS, Function, Opcode
+from ..queues import Queue
 from .arithmetic import one_of, supported
 
 #: Instructions started and not retired.
@@ -64,38 +64,51 @@ class Order(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # One bit for each instruction in flight: it completes sums.
-        m.submodules.in_flight = in_flight = SyncFIFOBuffered(width=1, depth=IN_FLIGHT)
+        m.submodules.in_flight = in_flight = Queue(unsigned(1), IN_FLIGHT)
         layout = LAYOUTS[Opcode.VECTOR]
         stream = self.control.instruction
-        offered = data.View(layout, stream.payload[: layout.size])
+        arriving = data.View(layout, stream.payload[: layout.size])
+        # The next instruction waits here, already judged.
+        waiting = Signal()
+        offered = Signal(layout, reset_less=True)
+        legal = Signal(reset_less=True)
+        residual, exponent, inverse = (
+            Signal(reset_less=True, name=name) for name in ("residual", "exponent", "inverse")
+        )
         halted = Signal()
         empty = Signal()
-        legal = Signal()
         drain = Signal()
         accepted = Signal()
-        residual, exponent, inverse = Signal(), Signal(), Signal()
         residual_pending, exponent_pending = Signal(), Signal()
         m.d.comb += [
             empty.eq(in_flight.level == 0),
-            residual.eq(self._is(offered, Function.RESIDUAL)),
-            exponent.eq(self._is(offered, Function.EXPONENT)),
-            inverse.eq(self._is(offered, Function.CONTEXT, Function.LAYERNORM)),
-            legal.eq(self._is(offered, *supported(self.config)) & offered.rows.any() & offered.blocks.any()),
             drain.eq(residual | residual_pending | (inverse & exponent_pending) | ~legal),
-            stream.ready.eq(
-                ~self.start & ~self.active & ~self.out_of_range & ~halted & in_flight.w_rdy & (empty | ~drain)
+            stream.ready.eq(~waiting),
+            accepted.eq(
+                waiting
+                & ~(self.start | self.active | self.out_of_range | halted)
+                & in_flight.i.ready
+                & (empty | ~drain)
             ),
-            accepted.eq(stream.valid & stream.ready),
-            in_flight.w_en.eq(accepted & legal),
-            in_flight.w_data.eq(offered.last & (residual | exponent)),
+            in_flight.i.valid.eq(accepted & legal),
+            in_flight.i.payload.eq(offered.last & (residual | exponent)),
         ]
+        with m.If(~waiting):
+            m.d.sync += [
+                waiting.eq(stream.valid),
+                offered.eq(arriving),
+                residual.eq(self._is(arriving, Function.RESIDUAL)),
+                exponent.eq(self._is(arriving, Function.EXPONENT)),
+                inverse.eq(self._is(arriving, Function.CONTEXT, Function.LAYERNORM)),
+                legal.eq(self._is(arriving, *supported(self.config)) & arriving.rows.any() & arriving.blocks.any()),
+            ]
         m.d.sync += [
             self.start.eq(accepted & legal),
             residual_pending.eq((residual_pending & ~empty) | (accepted & residual)),
             exponent_pending.eq((exponent_pending & ~empty) | (accepted & exponent)),
         ]
         with m.If(accepted):
-            m.d.sync += self.instruction.eq(offered)
+            m.d.sync += [waiting.eq(0), self.instruction.eq(offered)]
 
         m.d.sync += self.control.fault.eq(Fault.NONE)
         with m.If(accepted & ~legal):
@@ -105,10 +118,10 @@ class Order(wiring.Component):
 
         retire = Signal()
         results = self._count(m, self.written, retire, "results")
-        reciprocals = self._count(m, self.inverted, retire & in_flight.r_data, "reciprocals")
+        reciprocals = self._count(m, self.inverted, retire & in_flight.o.payload, "reciprocals")
         m.d.comb += [
-            retire.eq(in_flight.r_rdy & (results != 0) & ((reciprocals != 0) | ~in_flight.r_data)),
-            in_flight.r_en.eq(retire),
+            retire.eq(in_flight.o.valid & (results != 0) & ((reciprocals != 0) | ~in_flight.o.payload)),
+            in_flight.o.ready.eq(retire),
         ]
         m.d.sync += self.control.retired.eq(retire)
         return m

@@ -11,9 +11,10 @@ from ..config import Config
 from ..interfaces import AccumulatorWrite, RowWrite
 from .beat import Placement
 
-#: Beats between issue and write. At full rate a beat holds its slot for 27 cycles: 2 for the accumulator read,
-#: the lanes' 19, 2 for the queue, the write, and the registers around them. With polynomials the lanes take 5 more.
-_DEPTH = 32
+#: Beats between issue and write. At full rate a beat holds its slot for 26 cycles: 2 for the accumulator read,
+#: the lanes' 21, 2 for the queue, and the write. With polynomials the lanes take 5 more. Two are for the room that is
+#: known a cycle late.
+_DEPTH = 33
 
 
 class Output(wiring.Component):
@@ -70,7 +71,6 @@ class Output(wiring.Component):
         ready = Signal()
         taken = Signal()
         m.d.comb += [
-            self.room.eq(placements.w_rdy),
             placements.w_en.eq(self.issued),
             placements.w_data.eq(self.placement),
             queue.w_en.eq(self.valid),
@@ -87,6 +87,8 @@ class Output(wiring.Component):
             queue.r_en.eq(taken),
             self.completed.eq(taken & placement.final),
         ]
+        # As of the cycle before, in which a beat may have been issued, as in this one.
+        m.d.sync += self.room.eq(placements.level <= _DEPTH - 2)
         # Lanes are at every position; the mask chooses one.
         m.d.comb += [scratchpad.payload.data[b].eq(lanes[b % config.lanes][:8]) for b in range(config.row_bytes)]
         if config.layernorm:

@@ -24,13 +24,13 @@ _MANTISSA_BITS = 16
 #: Cycles from the sums to the mean, to the sum of squared deviations, and of the normalisation.
 _MEAN_CYCLES = 5
 _DEVIATION_CYCLES = 11
-_NORMALISE_CYCLES = 2
+_NORMALISE_CYCLES = 4
 
 
 class RowReciprocal(wiring.Component):
     """``softmax_reciprocal`` and ``layernorm_reciprocal`` of rows that may follow each other every cycle.
 
-    LayerNorm: mean and summed squared deviations (11 cycles); both: normalisation (2); LayerNorm: square root, one bit
+    LayerNorm: mean and summed squared deviations (11 cycles); both: normalisation (4); LayerNorm: square root, one bit
     a cycle (16); both: restoring division, one bit a cycle (16). With both functions, a softmax row rides through the
     steps that it does not need. A division starts at the remainder 2**23 = 2**39 >> 16: the 16 quotient bits are then
     all ones both for the divisor 2**23, whose quotient 2**16 is clipped so, and for 0.
@@ -174,7 +174,7 @@ class RowReciprocal(wiring.Component):
         return mean, clipped
 
     def _normalise(self, m: Module, value: Signal, softmax: list[Value]) -> tuple[Signal, Signal]:
-        """Shift leading zeros out, by bytes and then by halving steps: the upper 32 bits, and the exponent. 2 cycles.
+        """Shift leading zeros out, by bytes and then by halving steps: the upper 32 bits, and the exponent. 4 cycles.
 
         LayerNorm shifts by an even amount, twice its exponent. A value of 0 has the exponent 0.
         """
@@ -183,18 +183,26 @@ class RowReciprocal(wiring.Component):
         normalised = Signal(_RADICAND_BITS, reset_less=True)
         exponent = Signal(RECIPROCAL["exponent"].width, reset_less=True)
         # Whole bytes first, counted at once: halving steps would wait for each other over too many gates.
+        whole = delayed(m, value, 1)[1]
         shifts = [
             Signal(integer.SQUARES_BITS, name=f"shifted_{count}") for count in range(integer.SQUARES_BITS // 8 + 1)
         ]
         m.d.sync += [middle.eq(shifts[-1]), coarse.eq(len(shifts) - 1)]
         for count, shifted in reversed(list(enumerate(shifts))):
-            m.d.comb += shifted.eq(value << 8 * count)
-            with m.If(shifted[-8:].any()):
+            leading = Signal(name=f"leading_{count}", reset_less=True)
+            m.d.comb += shifted.eq(whole << 8 * count)
+            m.d.sync += leading.eq((value << 8 * count)[: len(value)][-8:].any())
+            with m.If(leading):
                 m.d.sync += [middle.eq(shifted), coarse.eq(count)]
-        shifted, lead = self._shift_out(m, middle, (4, 2, 1), softmax[1])
-        both = Signal(6)
-        m.d.comb += both.eq(Cat(lead, coarse))
-        m.d.sync += [normalised.eq(shifted[-_RADICAND_BITS:]), exponent.eq(Mux(softmax[1], both, both >> 1))]
+        even, lead = self._shift_out(m, middle, (4, 2), Const(0))
+        fine = Signal.like(middle)
+        count = Signal(5, reset_less=True)
+        m.d.sync += [fine.eq(even), count.eq(Cat(lead, coarse))]
+        shifted, odd = self._shift_out(m, fine, (1,), softmax[3])
+        m.d.sync += [
+            normalised.eq(shifted[-_RADICAND_BITS:]),
+            exponent.eq(Mux(softmax[3], Cat(odd, count), count)),
+        ]
         with m.If(~shifted[-2:].any()):
             m.d.sync += exponent.eq(0)
         return normalised, exponent

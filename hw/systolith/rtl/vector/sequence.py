@@ -50,32 +50,41 @@ class BlockLoop(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        block = Signal(12)
-        last_row = Signal(16)
-        last_block = Signal(12)
+        # Whether row and block are the last: known one beat ahead, as everything waits for it.
+        last_row, only_row = Signal(), Signal()
+        row_before_last = Signal(16)
+        blocks_left = Signal(12)
         m.d.comb += [
             self.row_start.eq(self.group == 0),
             self.row_end.eq(self.group == self.groups - 1),
-            self.block_end.eq(self.row_end & (self.row == last_row)),
-            self.first_block.eq(block == 0),
-            self.last_block.eq(block == last_block),
+            self.block_end.eq(self.row_end & last_row),
             self.final.eq(self.block_end & self.last_block),
         ]
         with m.If(self.start):
             m.d.sync += [
                 self.active.eq(1),
-                block.eq(0),
+                self.first_block.eq(1),
+                self.last_block.eq(self.blocks == 1),
+                blocks_left.eq(self.blocks),
                 self.row.eq(0),
+                last_row.eq(self.rows == 1),
+                only_row.eq(self.rows == 1),
+                row_before_last.eq(self.rows - 2),
                 self.group.eq(0),
-                last_row.eq(self.rows - 1),
-                last_block.eq(self.blocks - 1),
             ]
         with m.Elif(self.advance):
             m.d.sync += self.group.eq(Mux(self.row_end, 0, self.group + 1))
             with m.If(self.row_end):
-                m.d.sync += self.row.eq(Mux(self.block_end, 0, self.row + 1))
+                m.d.sync += [
+                    self.row.eq(Mux(last_row, 0, self.row + 1)),
+                    last_row.eq(Mux(last_row, only_row, self.row == row_before_last)),
+                ]
             with m.If(self.block_end):
-                m.d.sync += block.eq(block + 1)
+                m.d.sync += [
+                    self.first_block.eq(0),
+                    self.last_block.eq(blocks_left == 2),
+                    blocks_left.eq(blocks_left - 1),
+                ]
             with m.If(self.final):
                 m.d.sync += self.active.eq(0)
         return m

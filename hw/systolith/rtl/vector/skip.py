@@ -2,19 +2,20 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
-from ..interfaces import READ_LATENCY, ScratchpadRead
+from ..interfaces import READ_LATENCY, ScratchpadRead, address_width
 from ..isa import LAYOUTS, Opcode
+from ..queues import Relay
 from .arithmetic import delayed
 from .beat import position_width
 from .sequence import ADDRESS_BITS, BlockLoop, Cursor
 
-#: Reads in flight or waiting for their beat; a read takes about 8 cycles from its slot to the release of the slot.
+#: Reads asked for or waiting for their beat; one takes about 9 cycles from its slot to the release of the slot.
 _DEPTH = 16
 
 
@@ -62,13 +63,21 @@ class SkipReader(wiring.Component):
         m.submodules.source = source = Cursor(config)
         m.submodules.queue = queue = SyncFIFOBuffered(width=8 * config.lanes, depth=_DEPTH)
         i = self.instruction
-        held = Signal()
+        # No path leads from the scratchpad's arbiter to the loop.
+        m.submodules.asked = asked = Relay(
+            data.StructLayout(
+                {
+                    "address": unsigned(address_width(config.scratchpad_rows)),
+                    "position": unsigned(position_width(config)),
+                    "bad": unsigned(1),
+                }
+            )
+        )
         row = Signal(ADDRESS_BITS)
-        request = Signal(ADDRESS_BITS)
-        position = Signal(position_width(config))
         used = Signal(range(_DEPTH + 1))
         unclaimed = Signal(range(_DEPTH + 1))
-        transfer = Signal()
+        # Whether there is room: known one cycle ahead.
+        room = Signal(init=1)
         m.d.comb += [
             loop.start.eq(self.start),
             loop.rows.eq(i.rows),
@@ -78,23 +87,19 @@ class SkipReader(wiring.Component):
             source.stride.eq(i.residual_stride),
             source.width.eq(config.rows // config.lanes - 1),
             row.eq(source.base + loop.row),
-            self.read.request.valid.eq(held & ~self.out_of_range & (used != _DEPTH)),
-            self.read.request.payload.eq(request),
-            transfer.eq(self.read.request.valid & self.read.request.ready),
-            loop.advance.eq(loop.active & (~held | transfer)),
+            asked.i.valid.eq(loop.active & room),
+            asked.i.payload.address.eq(row),
+            asked.i.payload.position.eq(source.position),
+            asked.i.payload.bad.eq(row >= config.scratchpad_rows),
+            loop.advance.eq(asked.i.valid & asked.i.ready),
+            self.out_of_range.eq(asked.o.valid & asked.o.payload.bad),
+            self.read.request.valid.eq(asked.o.valid & ~asked.o.payload.bad),
+            self.read.request.payload.eq(asked.o.payload.address),
+            asked.o.ready.eq(self.read.request.ready & ~asked.o.payload.bad),
         ]
         source.follow(m, loop)
-        with m.If(loop.advance):
-            m.d.sync += [
-                held.eq(1),
-                request.eq(row),
-                position.eq(source.position),
-                self.out_of_range.eq(row >= config.scratchpad_rows),
-            ]
-        with m.Elif(transfer):
-            m.d.sync += held.eq(0)
 
-        positions = delayed(m, position, READ_LATENCY)
+        positions = delayed(m, asked.o.payload.position, READ_LATENCY)
         groups = [
             Cat(self.read.data[first + lane] for lane in range(config.lanes))
             for first in range(0, config.rows, config.lanes)
@@ -105,7 +110,13 @@ class SkipReader(wiring.Component):
             queue.w_en.eq(arrived),
             queue.r_en.eq(self.take),
             self.lanes.as_value().eq(queue.r_data),
-            self.available.eq(unclaimed != 0),
         ]
-        m.d.sync += [used.eq(used + transfer - self.take), unclaimed.eq(unclaimed + arrived - self.claim)]
+        with m.If(loop.advance & ~self.take):
+            m.d.sync += [used.eq(used + 1), room.eq(used != _DEPTH - 1)]
+        with m.Elif(self.take & ~loop.advance):
+            m.d.sync += [used.eq(used - 1), room.eq(1)]
+        with m.If(arrived & ~self.claim):
+            m.d.sync += [unclaimed.eq(unclaimed + 1), self.available.eq(1)]
+        with m.Elif(self.claim & ~arrived):
+            m.d.sync += [unclaimed.eq(unclaimed - 1), self.available.eq(unclaimed != 1)]
         return m

@@ -80,8 +80,11 @@ class VectorUnit(wiring.Component):
         connect(m, output.result, flipped(self.result))
         connect(m, output.accumulator, flipped(self.accumulator_write))
 
-        # The small memories take one cycle, so they are addressed in the one before the row arrives.
-        addressed, arrived = delayed(m, issue.beat, READ_LATENCY)[-2:]
+        # The small memories take one cycle, and are slow to answer: what they give is registered, as the row is.
+        ahead, arrived = delayed(m, issue.beat, READ_LATENCY)[-2:]
+        parameters = Signal.like(self.parameters.data, reset_less=True)
+        maximum = Signal.like(self.maximum.data, reset_less=True)
+        m.d.sync += [parameters.eq(self.parameters.data), maximum.eq(self.maximum.data)]
         valids = delayed(m, issue.issued, READ_LATENCY + lanes.latency, reset=True)
         m.d.comb += [
             issue.start.eq(order.start),
@@ -93,12 +96,12 @@ class VectorUnit(wiring.Component):
             output.issued.eq(issue.issued),
             output.placement.eq(issue.placement),
             self.beat.eq(issue.issued),
-            self.parameters.address.eq(addressed.parameter_row),
-            self.maximum.address.eq(addressed.row.stat_row),
-            lanes.beat.eq(arrived),
+            self.parameters.address.eq(issue.beat.parameter_row),
+            self.maximum.address.eq(issue.beat.row.stat_row),
+            lanes.beat.eq(ahead),
             lanes.accumulator.eq(self.accumulator_read.data),
-            lanes.parameters.eq(self.parameters.data),
-            lanes.maximum.eq(self.maximum.data),
+            lanes.parameters.eq(parameters),
+            lanes.maximum.eq(maximum),
             output.valid.eq(valids[-1]),
             output.lanes.eq(lanes.result),
         ]
@@ -110,8 +113,8 @@ class VectorUnit(wiring.Component):
                 statistics.lanes.eq(lanes.result),
                 statistics.columns.eq(order.instruction.multiplier),
                 statistics.mean_multiplier.eq(order.instruction.mean_multiplier),
-                statistics.stat_row.eq(addressed.row.stat_row),
-                lanes.reciprocal.eq(statistics.reciprocal),
+                statistics.stat_row.eq(issue.beat.row.stat_row),
+                lanes.reciprocal.eq(delayed(m, statistics.reciprocal, 1)[1]),
                 order.inverted.eq(statistics.completed),
             ]
         if config.layernorm:

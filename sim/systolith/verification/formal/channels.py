@@ -33,6 +33,8 @@ def _arbiter(h: Harness, config: Config) -> None:
     on_bus = taken[LOAD_ID] + taken[FETCH_ID] + axi.arvalid
     h.always(dut["in_flight"] == on_bus, "the count of bursts in flight is wrong")
     h.always(on_bus <= config.axi_outstanding, "more reads outstanding than declared")
+    room = dut["in_flight"] != config.axi_outstanding
+    h.always(dut["room"] == room, "one more may be and it is not known, or the reverse")
     h.always(~(arbiter.load.ar.ready & arbiter.load.ar.valid & arbiter.fetch.ar.valid), "both bursts taken at once")
     for own, other, identifier in (
         (arbiter.load, arbiter.fetch, LOAD_ID),
@@ -50,29 +52,32 @@ def _arbiter(h: Harness, config: Config) -> None:
 
 
 def _packer(h: Harness, config: Config) -> None:
-    """Assumed: the length of a burst stays until its last beat is made. Rows, and ``drop``, come as they like."""
+    """Bursts, rows and ``drop`` come as they like."""
     packer = BeatPacker(config)
     dut = h.place(packer)
     burst, beat = packer.burst, packer.beat
-    waiting = h.past(burst.valid & ~burst.ready, "burst_waiting")
-    h.assume(~waiting | (burst.valid & (burst.payload == h.past(burst.payload, "burst_before"))))
     h.stable(beat.valid, beat.ready, beat.payload, "W")
 
-    # Beats of the present burst that the bus took; the length of the burst whose last beat waits there.
-    sent, length, index = Signal(9, name="sent"), Signal(8, name="length"), dut["index"]
+    # The burst in hand: its length, and the beats of it that were made; those that the bus took of the present burst.
+    length, made, sent, current = (Signal(9, name=name) for name in ("length", "made", "sent", "current"))
+    active, left, last = dut["active"], dut["left"], dut["last"]
+    load = dut["load"]
     with h.m.If(beat.valid & beat.ready):
         h.m.d.sync += sent.eq(sent + 1)
         with h.m.If(beat.payload.last):
             h.m.d.sync += sent.eq(0)
+    with h.m.If(load):
+        h.m.d.sync += [made.eq(made + 1), current.eq(length)]
     with h.m.If(burst.ready):
-        h.m.d.sync += length.eq(burst.payload)
+        h.m.d.sync += [made.eq(0), length.eq(burst.payload)]
+    h.always(~active | ((made + left == length) & (last == (left == 0))), "beats left are miscounted")
+    h.always(~(beat.valid & beat.payload.last) | (sent == current), "WLAST in the wrong beat")
     inside = beat.valid & ~beat.payload.last
-    h.always(~(beat.valid & beat.payload.last) | (sent == length), "WLAST in the wrong beat")
-    h.always(~(beat.valid & beat.payload.last) | (index == 0), "the next burst begins too early")
-    h.always(~inside | (burst.valid & (sent < burst.payload) & (index == sent + 1)), "a beat too many without WLAST")
-    h.always(beat.valid | (index == sent), "a beat left out")
-    h.always((index == 0) | (burst.valid & (index <= burst.payload)), "beyond the end of the burst")
-    h.always(~burst.ready | burst.valid, "a burst ended that nobody gave")
+    h.always(~inside | (active & (sent < length) & (made == sent + 1)), "a beat too many without WLAST")
+    h.always(~(beat.valid & beat.payload.last) | (made == 0), "the next burst begins too early")
+    h.always(beat.valid | (made == sent), "a beat left out")
+    h.always(active | (made == 0), "a beat of no burst")
+    h.always(~load | active, "a burst ended that nobody gave")
     h.always(~h.past(packer.drop & ~beat.valid, "dropped") | ~beat.valid | (beat.payload.strobe == 0), "not dropped")
     h.cover(beat.valid & beat.payload.last & (sent == 2))
 
@@ -94,16 +99,25 @@ def _store(h: Harness, config: Config) -> None:
     ]
     h.assume(~answered | ((taken != 0) & (written != 0)))
     in_flight = dut["issuer.in_flight"]
-    lengths = dut.component("lengths")
+    lengths, active = dut.component("lengths"), dut["packer.active"]
+    relay = dut.component("packing")
+    packing = Signal(2, name="packing")
+    h.m.d.comb += packing.eq(relay.o.valid + dut["packing.waiting"])
+    h.always(relay.i.ready == ~dut["packing.waiting"], "a relay that takes what it has no room for, or the reverse")
+    h.always(relay.o.valid | relay.i.ready, "an entry waits behind none")
     h.always(in_flight == taken + axi.awvalid, "the count of bursts in flight is wrong")
     h.always(in_flight <= most, "more writes outstanding than declared")
+    h.always(dut["issuer.free"] == (in_flight != most), "one more may be and it is not known, or the reverse")
     h.always(
-        in_flight == lengths.level + (axi.wvalid & axi.wlast) + written, "a burst without its data, or data without one"
+        in_flight == lengths.level + packing + active + (axi.wvalid & axi.wlast) + written,
+        "a burst without its data, or data without one",
     )
     h.always(lengths.level <= lengths.depth, "the queue of lengths overflows")
-    h.always(~lengths.w_en | lengths.w_rdy, "a length lost")
+    h.always(~lengths.i.valid | lengths.i.ready, "a length lost")
+    h.always(lengths.i.ready == (lengths.level != lengths.depth), "it has room and takes nothing, or the reverse")
+    h.always(lengths.o.valid == (lengths.level != 0), "it has lengths and does not show them, or the reverse")
     h.always(~(store.halt & dut["issuer.issued"]), "a burst issued while halted")
-    h.always(~axi.wvalid | axi.wlast | (lengths.level != 0), "data without a burst")
+    h.always(~axi.wvalid | axi.wlast | active, "data without a burst")
     h.cover(axi.awvalid & axi.awready)
     h.cover(answered)
 
@@ -147,10 +161,15 @@ def _fetch(h: Harness, config: Config) -> None:
     h.always(room + held + due + returned == capacity, "room for beats is miscounted")
     h.always(in_flight == taken + ar.valid, "the count of bursts in flight is wrong")
     h.always(in_flight <= due, "a burst without beats")
+    h.always(dut["issuer.free"] == (in_flight != capacity), "one more may be and it is not known, or the reverse")
     inner, ready = dut["queue.inner_level"], queue.r_rdy
     h.always(ready | (inner <= 1), "the queue's output is empty though entries wait")
 
-    first, last, busy = (dut[f"cutter.{name}"] for name in ("first", "last", "busy"))
+    first, last, busy, ends = (dut[f"cutter.{name}"] for name in ("first", "last", "busy", "ends"))
+    within = (longest - 1).bit_length()
+    h.always(~busy | (ends == (first[within:] == last[within:])), "the last burst is not known as such")
+    for valid, name in ((dut.component("cutter").burst.valid, "head"), (dut["cutter.cut.waiting"], "spare")):
+        h.always(~valid | (dut[f"cutter.cut.{name}.length"] < longest), "a burst longer than its room on its way")
     span = Signal(len(first), name="span")
     h.m.d.comb += span.eq(last - first)
     h.always(~busy | (span < (1 << len(first)) - longest), "the cutter passes the end of the program")

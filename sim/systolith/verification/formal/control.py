@@ -17,7 +17,7 @@ def _controller(h: Harness) -> None:
     h.always(~c.fault | (c.fault_code != Fault.NONE), "a fault without a code")
     h.always(~(c.launch | c.running) | c.busy, "working while not busy")
     h.always(~c.running | ~(c.halt | c.core_reset | c.launch), "halted, reset or launched while running")
-    h.always(~c.launch | (c.length != 0), "an empty program is launched")
+    h.always(~c.launch | (h.past(c.length, "length_before") != 0), "an empty program is launched")
 
     started = h.past(c.start & ~c.busy, "started")
     h.always(~started | c.busy, "a start is lost")

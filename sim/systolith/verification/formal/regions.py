@@ -101,6 +101,7 @@ def _bursts(h: Harness, config: Config, beats: int, span: int) -> None:
     """Assumed: what is proved of runs; and no run, the program's neither, is longer than half the address space."""
     cutter = BurstCutter(config, beats=beats, span_bits=span)
     dut = h.place(cutter)
+    span_bits_compared = span + 1
     span = min(span, beat_address_bits(config) - 1)
     forbidden = h.constant(beat_address_bits(config), "forbidden")
     run, burst = cutter.run.payload, cutter.burst.payload
@@ -109,21 +110,39 @@ def _bursts(h: Harness, config: Config, beats: int, span: int) -> None:
     first, last, busy = dut["first"], dut["last"], dut["busy"]
     h.always(~busy | _outside(h, forbidden, first, last, "cut"), "the cutter leaves its run")
     h.always(~busy | _spans(h, first, last, span, "cut"), "the cutter passes the end of its run")
-    valid = cutter.burst.valid
-    begin = _named(h, burst.address >> _bus_bits(config), beat_address_bits(config), "begin")
-    end = _named(h, begin + burst.length, beat_address_bits(config), "end")
-    h.always(~valid | _outside(h, forbidden, begin, end, "burst"), "a burst addresses a beat outside of its region")
-    h.always(~valid | (burst.address[: _bus_bits(config)] == 0), "a burst begins inside of a beat")
-    h.always(~valid | ((begin % beats) + burst.length < beats), "a burst is too long or crosses its alignment")
+    within = (beats - 1).bit_length()
+    compared = slice(within, min(len(first), span_bits_compared))
+    h.always(~busy | (dut["ends"] == (first[compared] == last[compared])), "the last burst is not known as such")
+    # The burst that is cut, and those on their way out: the relay is proved elsewhere.
+    cut = dut.component("cut")
+    relayed = {name: data.View(burst.shape(), dut[f"cut.{name}"]) for name in ("head", "spare")}
     page = BOUNDARY // config.bus_bytes
-    h.always(~valid | ((begin % page) + burst.length < page), "a burst crosses a 4 KiB boundary")
+    for name, valid, given in (
+        ("cut", busy, cut.i.payload),
+        ("head", cutter.burst.valid, relayed["head"]),
+        ("spare", dut["cut.waiting"], relayed["spare"]),
+    ):
+        begin = _named(h, given.address >> _bus_bits(config), beat_address_bits(config), f"{name}_begin")
+        end = _named(h, begin + given.length, beat_address_bits(config), f"{name}_end")
+        h.always(
+            ~valid | _outside(h, forbidden, begin, end, f"{name}_burst"),
+            "a burst addresses a beat outside of its region",
+        )
+        h.always(~valid | (given.address[: _bus_bits(config)] == 0), "a burst begins inside of a beat")
+        h.always(~valid | ((begin % beats) + given.length < beats), "a burst is too long or crosses its alignment")
+        h.always(~valid | ((begin % page) + given.length < page), "a burst crosses a 4 KiB boundary")
+    valid = cutter.burst.valid
     h.stable(valid, cutter.burst.ready, burst, "bursts")
+    h.always(cutter.idle == ~(busy | valid), "idle with a burst inside, or the reverse")
 
     # The bursts of a run are all of its beats, once each and in order.
     going = Signal(name="going")
     expected, until = Signal.like(first, name="expected"), Signal.like(last, name="until")
-    ends = valid & cutter.burst.ready & (end == until)
-    with h.m.If(valid & cutter.burst.ready):
+    begin = _named(h, cut.i.payload.address >> _bus_bits(config), beat_address_bits(config), "begin")
+    end = _named(h, begin + cut.i.payload.length, beat_address_bits(config), "end")
+    taken = busy & cut.i.ready
+    ends = taken & (end == until)
+    with h.m.If(taken):
         h.m.d.sync += expected.eq(end + 1)
     with h.m.If(ends):
         h.m.d.sync += going.eq(0)
@@ -131,7 +150,7 @@ def _bursts(h: Harness, config: Config, beats: int, span: int) -> None:
         h.m.d.sync += [going.eq(1), expected.eq(run.first), until.eq(run.last)]
     h.always(busy == going, "a run ends with beats left, or goes on without")
     h.always(~busy | ((begin == expected) & (last == until)), "beats left out or repeated")
-    h.cover(ends & (burst.length == 0))
+    h.cover(ends & (cut.i.payload.length == 0))
     h.cover(valid & ~cutter.burst.ready & (burst.length == beats - 1))
 
 
@@ -150,6 +169,7 @@ def _issue(h: Harness, config: Config, most: int) -> None:
     h.assume(~issuer.completed | (taken != 0))
     h.always(dut["in_flight"] == taken + address.valid, "the count of bursts in flight is wrong")
     h.always(taken + address.valid <= most, "more bursts in flight than declared")
+    h.always(dut["free"] == (dut["in_flight"] != most), "one more may be and it is not known, or the reverse")
     h.always(issuer.quiet == (taken + address.valid == 0), "quiet with a burst in flight, or the reverse")
     h.always(~issuer.issued | issuer.allow, "a burst issued that was not allowed")
     # Every burst given goes out: the one on the channel is the last one taken.

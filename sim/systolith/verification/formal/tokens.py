@@ -25,7 +25,9 @@ def _counters(h: Harness) -> None:
             put = tokens.units[giver].put & tokens.units[giver].give[taker]
             take = tokens.units[taker].take & tokens.units[taker].wait[giver]
             some = dut[f"{giver.name}_for_{taker.name}".lower()]
+            full = dut[f"{giver.name}_full_{taker.name}".lower()]
             h.always(some == (count != 0), "tokens are there and not seen, or seen and not there")
+            h.always(full == (count == most), "a counter at its end and not seen, or seen before")
             h.always(~(take & (count == 0)), "a token taken that nobody gave")
             h.always(~(put & (count == most)), "a token given to a full counter")
             started = h.past(1, f"started_{pair}")

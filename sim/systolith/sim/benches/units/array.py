@@ -5,7 +5,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from systolith.rtl.array import ProcessingElement, SystolicArray
+from systolith.rtl.array import SystolicArray
 from systolith.rtl.config import Config
 from systolith.sim.benches.common import checked, configuration, effort, random
 from systolith.sim.benches.units.play import play
@@ -33,7 +33,7 @@ class _Tiles:
         self.config = config
         rows, cols = config.rows, config.cols
         self.cycles = cycles
-        self.latency = rows + cols - 1 + ProcessingElement.latency
+        self.latency = SystolicArray(config).latency
         # Idle cycles carry garbage: only what is marked may matter.
         self.inputs = {
             "activations": rng.integers(-128, 128, (cycles, rows)),

@@ -73,9 +73,10 @@ class _Beats:
             "maximum": self.maximum,
             "reciprocal": struct(RECIPROCAL, self.count, row),
         }
-        padded = {name: _padded(value, latency) for name, value in inputs.items()}
-        response = await play(dut, self.count + latency, padded)
-        found = response.read("result", 16, signed=True)[latency:]
+        # A beat is a cycle ahead of its operands.
+        padded = {name: _padded(value, int(name != "beat"), latency) for name, value in inputs.items()}
+        response = await play(dut, 1 + self.count + latency, padded)
+        found = response.read("result", 16, signed=True)[1 + latency :]
         shown = np.arange(self.config.lanes) < self.fields["count"][:, None]
         for function in Function:
             here = self.functions == function
@@ -94,10 +95,11 @@ class _Beats:
         )  # fmt: skip
 
 
-def _padded(value: Any, cycles: int) -> Any:
+def _padded(value: Any, before: int, cycles: int) -> Any:
+    """``value`` after zeros for some cycles and before those that make it ``1 + cycles`` cycles longer."""
     if isinstance(value, np.ndarray):
-        return np.concatenate([value, np.zeros((cycles, *value.shape[1:]), value.dtype)])
-    value.word = np.concatenate([value.word, np.zeros((cycles, value.word.shape[1]), np.uint8)])
+        return np.pad(value, [(before, 1 + cycles - before), *[(0, 0)] * (value.ndim - 1)])
+    value.word = _padded(value.word, before, cycles)
     return value
 
 
