@@ -19,12 +19,14 @@ from systolith.rtl.interfaces import IN_FLIGHT
 from systolith.rtl.isa import Instruction, Unit
 
 from .bench_cases import MemoryTiming
-from .prediction_memory import NEVER, ROOM_CYCLES, Fetch, Memory
+from .prediction_memory import ENTRY_CYCLES, NEVER, ROOM_CYCLES, Fetch, Memory
 from .prediction_transfers import LoadUnit, StoreUnit
 from .prediction_units import MatrixUnit, VectorUnit
 
 #: From an instruction's dispatch to its place at the head of an empty queue.
 _QUEUE_CYCLES = 2
+#: From there, and all that it waits for being there, to the issue; and from an issue to the next one at the least.
+_ISSUE_CYCLES, _ISSUE_PERIOD = 1, 2
 #: From the last retirement to the end of the program: nothing pending, ``finished``, the controller's state.
 _END_CYCLES = 3
 #: The units in a ``wait`` or ``give`` mask.
@@ -79,14 +81,14 @@ class _Run:
         fetch, memory, depths, all_issues, all_waiting = (
             self._fetch, self._memory, self._depth, self._issues, self._waiting,
         )  # fmt: skip
-        arrivals = fetch.arrivals
+        arrivals, words = fetch.arrivals, fetch.words
         dispatched = 0
         for index, word in enumerate(self.instructions):
             unit = word.opcode - 1
             issues, waiting = all_issues[unit], all_waiting[unit]
             while index >= len(arrivals):
                 self._advance(NEVER - 1)
-            dispatched = max(dispatched + 1, arrivals[index])
+            dispatched = max(dispatched + (1 if index % words else ENTRY_CYCLES), arrivals[index])
             place = len(issues) + len(waiting) - depths[unit]
             if place >= 0:
                 # Its queue is full until that instruction is issued.
@@ -152,7 +154,7 @@ class _Run:
         if free < 0:
             return False
         if issues:
-            time = max(time, issues[-1] + 1, free)
+            time = max(time, issues[-1] + _ISSUE_PERIOD - _ISSUE_CYCLES, free)
             slot = len(issues) - IN_FLIGHT
             if slot >= 0:
                 retirements = self._retirements[unit]
@@ -163,6 +165,7 @@ class _Run:
             for giver in givers:
                 # A token can be taken in the cycle after it was given.
                 time = max(time, tokens[giver].popleft() + 1)
+        time += _ISSUE_CYCLES
         self._issued[index] = time
         issues.append(time)
         retired = executor.execute(index, word, time)

@@ -16,9 +16,11 @@ from .bench_cases import MemoryTiming
 #: Later than any cycle.
 NEVER = 1 << 62
 #: From the launch to the fetch's first address on the bus.
-_LAUNCH_CYCLES = 3
+_LAUNCH_CYCLES = 4
 #: From an instruction's dispatch to the address of the burst that the fetch asks for because of its place.
-ROOM_CYCLES = 3
+ROOM_CYCLES = 4
+#: From the dispatch of an entry of the fetch's queue to that of the next one at the least.
+ENTRY_CYCLES = 2
 #: From an instruction's last beat to its dispatch: the queue's memory, and the register behind it.
 _FETCH_CYCLES = 3
 #: From a burst's last beat to an address on the bus that had to wait for its end.
@@ -216,7 +218,7 @@ class Fetch:
     """Reads the program ahead.
 
     ``arrivals`` are the cycles from which on the instructions can be dispatched; the dispatch of instruction ``next``
-    makes room for another burst.
+    makes room for another burst. An entry of its queue holds ``words`` instructions.
     """
 
     def __init__(self, config: Config, memory: Memory, length: int) -> None:
@@ -224,6 +226,7 @@ class Fetch:
         self._bus = config.bus_bytes
         entry = max(INSTRUCTION_BYTES, config.bus_bytes)
         self._burst = longest_burst(config, QUEUE * INSTRUCTION_BYTES // BURSTS) * config.bus_bytes
+        self.words = entry // INSTRUCTION_BYTES
         self._length = length * INSTRUCTION_BYTES
         self._capacity = QUEUE * INSTRUCTION_BYTES // entry * entry
         self._requested = 0

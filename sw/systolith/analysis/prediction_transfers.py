@@ -15,13 +15,13 @@ from .prediction_units import AHEAD
 
 #: From a LOAD's issue to its first address on the bus: the queue in front of the unit, three stages of the walker and
 #: their queue, the cutter, the issuer, the arbiter.
-_LOAD_CYCLES = 8
+_LOAD_CYCLES = 9
 #: Blocks between the walker's first stage and the cutter, and the cycles from the cutter to the address on the bus.
-_WALKED, _CUT_CYCLES = 5, 3
+_WALKED, _CUT_CYCLES = 5, 4
 #: From a STORE's issue until the cutter takes its first run; from there to the first address and the first beat.
-_STORE_CYCLES, _ADDRESS_CYCLES, _BEAT_CYCLES = 5, 2, 6
+_STORE_CYCLES, _ADDRESS_CYCLES, _BEAT_CYCLES = 5, 3, 7
 #: From the address of a burst to its first beat at the least; from the request of a row to its beat.
-_LENGTH_CYCLES, _ROW_CYCLES = 2, 4
+_LENGTH_CYCLES, _ROW_CYCLES = 3, 5
 #: From a burst's response to an address that had to wait for it, and from the last response to the retirement.
 _REISSUE_CYCLES, _ANSWER_CYCLES = 2, 1
 

@@ -15,12 +15,12 @@ from systolith.rtl.vector.statistics import RowStatistics
 
 from .prediction_memory import NEVER, Memory
 
-#: Instructions between the dispatcher and what a unit has in hand.
+#: Instructions between the dispatcher and what a unit has in hand: those of a relay (``rtl/queues.py``).
 AHEAD = 2
 #: MATRIX, from issue to the first row at the array's edge: the instruction's queue, the walk's register, that of the
 #: request, the read, the row's queue.
 _ROW_CYCLES = 4 + READ_LATENCY
-#: VECTOR, from issue until the unit can take the instruction: the queue between dispatch and unit.
+#: VECTOR, from issue until the instruction can start: the register in which it is judged.
 _HANDOVER_CYCLES = 1
 #: From there to the first beat's read: ``start``, the loop's first beat, the beat held.
 _BEAT_CYCLES = 3
@@ -88,7 +88,7 @@ class VectorUnit:
         self._free = 0
         self._retired = [0] * IN_FLIGHT
         self._residual = self._exponent = 0
-        self._taken = [0] * AHEAD
+        self._taken = 0
         self._rate = beside_additions(self._groups, config.accumulator_banks)
         self._matrix = matrix
         self._memory = memory
@@ -99,7 +99,7 @@ class VectorUnit:
 
     def accepts(self) -> int:
         """From when on another instruction finds a place in front of the unit, or -1 if that is not known yet."""
-        return -1 if self._pending else self._taken[-AHEAD] + 1
+        return -1 if self._pending else self._taken + 1
 
     def execute(self, index: int, word: Instruction, issued: int) -> int:
         """The cycle in which ``word`` retires, or -1 if that follows from its turn."""
@@ -125,7 +125,7 @@ class VectorUnit:
         start = max(issued + _HANDOVER_CYCLES, self._free, self._retired[-IN_FLIGHT])
         if function == _RESIDUAL or self._residual > start or (function in _INVERSE and self._exponent > start):
             start = max(start, self._retired[-1])
-        self._taken.append(start)
+        self._taken = start
         return start
 
     def _finish(self, word: Instruction, start: int, cycles: int) -> int:
