@@ -13,17 +13,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.prediction_command import predict_program
 from systolith.analysis.report import print_info, print_run, run_record
 from systolith.analysis.timeline_files import TraceError, TraceFiles
 from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
+from systolith.compiler.mapping import MappingError
 from systolith.compiler.plan import CapacityError
 from systolith.compiler.program import Program
 from systolith.files import check_writable, error_sentence, read_text, write_whole
+from systolith.mapping.commands import map_command, plan_for
 from systolith.models.registry import Model, ModelError, load_model
 from systolith.numerics.approximation import DEFAULT
-from systolith.rtl.config import Config, ConfigError, preset
+from systolith.options import Cols, ConfigFile, Dim, Preset, Rows, UsageError, configuration
+from systolith.rtl.config import Config, ConfigError
 from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
@@ -46,21 +50,12 @@ out = Console()
 err = Console(stderr=True)
 
 
-class UsageError(ValueError):
-    """Options that contradict each other or name what is not there."""
-
-
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
     ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, TraceError,
-    SweepError, CampaignError, SurveyError, OSError,
+    SweepError, CampaignError, SurveyError, MappingError, OSError,
 )  # fmt: skip
 
-Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration in TOML.")]
-Rows = Annotated[int | None, typer.Option(help="Array rows.")]
-Cols = Annotated[int | None, typer.Option(help="Array columns.")]
-Dim = Annotated[int | None, typer.Option(help="Array rows and columns.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
 Text = Annotated[str, typer.Option(help="The sentence, for models that read text.")]
@@ -70,21 +65,9 @@ Hidden = Annotated[int, typer.Option(help="Random encoder: hidden size.")]
 Heads = Annotated[int, typer.Option(help="Random encoder: attention heads.")]
 Ffn = Annotated[int, typer.Option(help="Random encoder: feed-forward size.")]
 Seq = Annotated[int, typer.Option(help="Random encoder: tokens.")]
+MappingName = Annotated[str, typer.Option(help="heuristic, search (guided, kept), or a mapping file of a layer.")]
 
 _SENTENCE = "The quick brown fox jumps over the lazy dog."
-
-
-def _configuration(name: str | None, file: Path | None, rows: int | None, cols: int | None, dim: int | None) -> Config:
-    if name is not None and file is not None:
-        raise UsageError("--preset and --config exclude each other")
-    if dim is not None and (rows is not None or cols is not None):
-        raise UsageError("--dim excludes --rows and --cols")
-    config = Config.from_toml(file) if file is not None else preset(name or "default")
-    if dim is not None:
-        rows = cols = dim
-    if rows is not None or cols is not None:
-        config = config.resized(config.rows if rows is None else rows, config.cols if cols is None else cols)
-    return config
 
 
 def _program(path: Path, hardware: Config) -> Program:
@@ -159,21 +142,26 @@ def run(
     trace_cycles: Annotated[int | None, typer.Option(min=1, help="Number of their cycles.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="If the RTL is wrong, find where and when first.")] = False,
     program: Annotated[Path | None, typer.Option(help="Run this compiled program instead of compiling.")] = None,
+    mapping: MappingName = "heuristic",
     json_file: JsonFile = None,
 ) -> None:
     """Run an encoder on the accelerator, check every layer bit for bit and report where the cycles went."""
-    hardware = _configuration(preset, config, rows, cols, dim)
+    hardware = configuration(preset, config, rows, cols, dim)
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
     files = TraceFiles(trace=trace, vcd=vcd, fst=fst, trace_from=trace_from, trace_cycles=trace_cycles)
     if (files or explain) and backend != "rtl":
         name = "--trace" if trace is not None else "--vcd" if vcd is not None else "--fst" if files else "--explain"
         raise UsageError(f"{name} needs --backend rtl: the functional device has no signals and no cycles")
+    if program is not None and mapping != "heuristic":
+        raise UsageError("--mapping says how to compile, and --program is compiled")
     check_writable(json_file)
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
-    with err.status("compiling"):
-        compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x))
+    timing = MemoryTiming(latency, bandwidth)
+    with err.status("compiling") as status:
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), timing, status.update)
+        compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     simulated = backend == "rtl"
     options: dict[str, Any] = {}
     if simulated:
@@ -231,13 +219,15 @@ def compile_command(
     heads: Heads = 2,
     ffn: Ffn = 128,
     seq: Seq = 32,
+    mapping: MappingName = "heuristic",
 ) -> None:
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
-    hardware = _configuration(preset, config, rows, cols, dim)
+    hardware = configuration(preset, config, rows, cols, dim)
     check_writable(output)
     bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
-    with err.status("compiling"):
-        compiled = compile_encoder(bundle.quantized, hardware, len(x))
+    with err.status("compiling") as status:
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryTiming(), status.update)
+        compiled = compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     compiled.save(output)
     out.print(
         f"{output}: {len(compiled.operation_of):,} instructions, {len(compiled.image):,} bytes of program, "
@@ -256,7 +246,7 @@ def disasm(
 ) -> None:
     """Print a program's instructions, each with its index and operation."""
     named = any(option is not None for option in (preset, config, rows, cols, dim))
-    loaded = Program.load(program, _configuration(preset, config, rows, cols, dim) if named else None)
+    loaded = Program.load(program, configuration(preset, config, rows, cols, dim) if named else None)
     try:
         instructions = disassemble(loaded.image.tobytes())
     except InstructionError as error:
@@ -280,7 +270,7 @@ def verilog(
     """Write the accelerator as Verilog, with its configuration, C header, register map, core file and example top."""
     from systolith.rtl.export.bundle import bundle
 
-    hardware = _configuration(preset, config, rows, cols, dim)
+    hardware = configuration(preset, config, rows, cols, dim)
     alone = output.suffix == ".v"
     if not alone and output.exists() and not output.is_dir():
         raise UsageError(f"cannot write to {output}: it is a file that is not named *.v")
@@ -320,7 +310,7 @@ def synth(
     from systolith.synthesis.tables import print_difference, print_synthesis
     from systolith.synthesis.targets import SynthesisError, target_named
 
-    hardware = _configuration(preset, config, rows, cols, dim)
+    hardware = configuration(preset, config, rows, cols, dim)
     check_writable(json_file)
     try:
         chosen = target_named(target)
@@ -353,7 +343,7 @@ def info(
     json_file: JsonFile = None,
 ) -> None:
     """Show a configuration and what follows from it."""
-    hardware = _configuration(preset, config, rows, cols, dim)
+    hardware = configuration(preset, config, rows, cols, dim)
     check_writable(json_file)
     print_info(out, hardware)
     if json_file is not None:
@@ -375,7 +365,7 @@ def sim(
     """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""
     from systolith.sim.run_benches import BENCHES, run_benches
 
-    hardware = _configuration(preset or (None if config else "tiny"), config, rows, cols, dim)
+    hardware = configuration(preset or (None if config else "tiny"), config, rows, cols, dim)
     unknown = sorted(set(benches or ()) - set(BENCHES))
     if unknown:
         raise UsageError(f"unknown bench {unknown[0]!r}; the benches are {', '.join(BENCHES)}")
@@ -486,6 +476,7 @@ app.command()(survey)
 app.command()(profile)
 app.command()(bound)
 app.command("predict")(predict_program)
+app.command("map")(map_command)
 
 
 def main() -> None:

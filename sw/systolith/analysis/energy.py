@@ -26,7 +26,7 @@ DRAM_64 = 1300.0
 
 #: Multiplications and additions for each element, as ``systolith.numerics.integer`` defines the functions: a rounding
 #: is an addition, and so is what joins a row's sums.
-_OPERATIONS = {
+OPERATIONS = {
     Function.REQUANTIZE: (1, 2),
     Function.GELU: (2, 5),
     Function.EXPONENT: (1, 4),
@@ -126,7 +126,7 @@ def _count_vector(counts: dict[str, int], word: Instruction, groups: int, lanes:
     function = Function(word.function)
     rows = word.rows * word.blocks
     beats = rows * groups
-    multiplications, additions = _OPERATIONS[function]
+    multiplications, additions = OPERATIONS[function]
     counts["vector_beats"] += beats
     counts["multiplications"] += multiplications * beats * lanes
     counts["additions"] += additions * beats * lanes

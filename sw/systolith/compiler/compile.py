@@ -1,15 +1,17 @@
 """The compiler's front door: an integer encoder and a configuration in, a synchronised, verified program out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from systolith.models.quantized import QuantizedEncoder, QuantizedLayer
 from systolith.rtl.config import Config
-from systolith.rtl.isa import assemble
+from systolith.rtl.isa import Instruction, assemble
 
 from .arena import Arena, OutOfMemoryError
 from .attention import AttentionLowering, attention_buffers
+from .blank import blank_layer
 from .blockwise import BlockwiseAttention, block_buffers
 from .emit import Emitter, Operand
 from .feedforward import FeedForwardLowering, RowBuffers
@@ -51,22 +53,42 @@ def compile_encoder(
         raise ValueError(f"{tokens} tokens; {encoder.name} takes 1 to {encoder.max_tokens}")
     if valid is not None and not 1 <= valid <= tokens:
         raise ValueError(f"{valid} valid tokens of {tokens}")
+    first = encoder.layers[0]
+    shape = Shape(tokens, first.hidden, first.heads, first.ffn)
+    keys = tokens if valid is None else valid
+    program = _lowered(encoder.layers, config, shape, plan or plan_layer(config, shape), keys, observe).finish(
+        encoder.digest
+    )
+    program.verify()
+    return program
+
+
+def layer_instructions(config: Config, shape: Shape, plan: Plan) -> list[Instruction]:
+    """The instructions of a layer's program, whatever its weights; not verified, and so quick.
+
+    Raises
+    ------
+    CapacityError, MappingError
+        As :func:`compile_encoder`.
+    """
+    return _lowered((blank_layer(shape),), config, shape, plan, shape.tokens, False).instructions()
+
+
+def _lowered(
+    layers: Sequence[QuantizedLayer], config: Config, shape: Shape, plan: Plan, valid: int, observe: bool
+) -> "_Lowering":
     for unit in ("softmax", "gelu", "layernorm"):
         if not getattr(config, unit):
             raise CapacityError(f"an encoder layer needs {unit}, which this configuration leaves out")
-    first = encoder.layers[0]
-    geometry = Geometry(Shape(tokens, first.hidden, first.heads, first.ffn), config.rows, config.cols)
-    chosen = plan or plan_layer(config, geometry.shape)
-    check_plan(config, geometry, chosen)
+    geometry = Geometry(shape, config.rows, config.cols)
+    check_plan(config, geometry, plan)
     try:
-        lowering = _Lowering(config, chosen, geometry, len(encoder.layers), observe)
-        for index, layer in enumerate(encoder.layers):
-            lowering.layer(index, layer, tokens if valid is None else valid)
+        lowering = _Lowering(config, plan, geometry, len(layers), observe)
+        for index, layer in enumerate(layers):
+            lowering.layer(index, layer, valid)
     except OutOfMemoryError as error:
         raise MappingError(f"the plan does not fit: {error}") from error
-    program = lowering.finish(encoder.digest)
-    program.verify()
-    return program
+    return lowering
 
 
 class _Lowering:
@@ -203,16 +225,22 @@ class _Lowering:
             buffers=self.row_buffers, observed=observed,
         ).lower()  # fmt: skip
 
+    def _region_bytes(self) -> tuple[int, ...]:
+        self.sizes[CONSTANTS] = len(self.e.constants)
+        return tuple(max(size, self.config.row_pitch) for size in self.sizes)
+
+    def instructions(self) -> list[Instruction]:
+        """The instructions of the program that :meth:`finish` makes."""
+        return synchronize(self.e.instructions, self.config, self._region_bytes())
+
     def finish(self, encoder: str) -> Program:
         e = self.e
-        self.sizes[CONSTANTS] = len(e.constants)
-        region_bytes = tuple(max(size, self.config.row_pitch) for size in self.sizes)
+        region_bytes = self._region_bytes()
         constants = np.zeros(region_bytes[CONSTANTS], np.uint8)
         constants[: len(e.constants)] = np.frombuffer(bytes(e.constants), np.uint8)
-        instructions = synchronize(e.instructions, self.config, region_bytes)
         return Program(
             config=self.config,
-            image=assemble(instructions),
+            image=assemble(self.instructions()),
             constants=constants,
             region_bytes=region_bytes,
             operations=tuple(e.operations),

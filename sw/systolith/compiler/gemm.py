@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from systolith.models.quantized import Projection
 from systolith.rtl.config import Config
-from systolith.rtl.isa import Function, Layout, Opcode
+from systolith.rtl.isa import Function, Instruction, Layout, Opcode
 
+from .blank import blank_projection
 from .emit import Operand, Weights, pack_columns, pack_weights
 from .kernels import Kernel
 from .mapping import ProductMapping, ProductShape, ProductTiles, product_heuristic
@@ -29,9 +30,24 @@ def compile_gemm(config: Config, projection: Projection, tokens: int, mapping: P
     inputs, outputs = projection.weight.shape
     shape = ProductShape(tokens=tokens, inputs=inputs, outputs=outputs)
     chosen = mapping or product_heuristic(config, shape)
+    return _lowered(config, shape, chosen, projection).finish()
+
+
+def product_instructions(config: Config, shape: ProductShape, mapping: ProductMapping) -> list[Instruction]:
+    """The instructions of the program of ``mapping``, whatever the weights; not verified, and so quick.
+
+    Raises
+    ------
+    MappingError
+        As :func:`compile_gemm`.
+    """
+    return _lowered(config, shape, mapping, blank_projection(shape.inputs, shape.outputs)).instructions()
+
+
+def _lowered(config: Config, shape: ProductShape, mapping: ProductMapping, projection: Projection) -> Kernel:
     tiles = ProductTiles(config, shape)
-    tiles.check(chosen)
-    return _ProductLowering(tiles, chosen, projection).lower()
+    tiles.check(mapping)
+    return _ProductLowering(tiles, mapping, projection).lower()
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,8 @@ class _ProductLowering:
         #: First rows of the groups of weights that are resident.
         self.places: dict[int, int] = {}
 
-    def lower(self) -> Program:
+    def lower(self) -> Kernel:
+        """Emit all of it."""
         e, shape = self.e, self.t.shape
         e.operation(NO_LAYER, "product", shape.tokens * shape.inputs * shape.outputs)
         for block in self._blocks():
@@ -74,7 +91,7 @@ class _ProductLowering:
             row = e.load_columns(self.columns, block.tiles.start, len(block.tiles))
             self._product(block, sums)
             self._finish(block, sums, row)
-        return self.kernel.finish()
+        return self.kernel
 
     def _blocks(self) -> Iterator[_Block]:
         rows = list(enumerate(blocks_of(self.t.shape.tokens, self.m.row_block)))

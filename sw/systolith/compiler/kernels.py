@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from systolith.rtl.config import Config
-from systolith.rtl.isa import assemble
+from systolith.rtl.isa import Instruction, assemble
 
 from .arena import Arena
 from .emit import Emitter
@@ -45,15 +45,22 @@ class Kernel:
         self.tensors[name] = tensor
         return tensor
 
+    def _region_bytes(self) -> tuple[int, ...]:
+        self.sizes[CONSTANTS] = len(self.e.constants)
+        return tuple(max(size, self.config.row_pitch) for size in self.sizes)
+
+    def instructions(self) -> list[Instruction]:
+        """The instructions of the program that :meth:`finish` makes, not verified."""
+        return synchronize(self.e.instructions, self.config, self._region_bytes())
+
     def finish(self) -> Program:
         e = self.e
-        self.sizes[CONSTANTS] = len(e.constants)
-        region_bytes = tuple(max(size, self.config.row_pitch) for size in self.sizes)
+        region_bytes = self._region_bytes()
         constants = np.zeros(region_bytes[CONSTANTS], np.uint8)
         constants[: len(e.constants)] = np.frombuffer(bytes(e.constants), np.uint8)
         program = Program(
             config=self.config,
-            image=assemble(synchronize(e.instructions, self.config, region_bytes)),
+            image=assemble(self.instructions()),
             constants=constants,
             region_bytes=region_bytes,
             operations=tuple(e.operations),

@@ -25,12 +25,10 @@ def check_plan(config: Config, g: Geometry, plan: Plan) -> None:
         ("ring_rows", plan.ring_rows, config.rows, config.scratchpad_rows),
         ("chunk_rows", plan.chunk_rows, config.rows, plan.ring_rows // config.rows * config.rows),
         ("value_places", plan.value_places, 1, 2),
+        ("key_rows", plan.key_rows, 0, round_up(tokens, g.key_granule)),
     ]
     steps = {"ffn_tiles": granule, "chunk_rows": config.rows, "key_rows": g.key_granule}
     if plan.by_keys:
-        ranges += [
-            ("key_rows", plan.key_rows, g.key_granule, round_up(tokens, g.key_granule)),
-            ("held_blocks", plan.held_blocks, 1, tokens),
-        ]
+        ranges.append(("held_blocks", plan.held_blocks, 1, tokens))
     for name, value, low, high in ranges:
         check_size(name, value, low, high, steps.get(name, 1))

@@ -26,15 +26,22 @@ _MODULES = (
 @functools.cache
 def sources() -> str:
     """Digest of the sources, the same on every machine that has the same."""
+    digest = hashlib.sha256(sources_of(*_PACKAGES).encode())
+    for module in _MODULES:
+        package, name = module.split("/")
+        digest.update(b"".join((place / name).read_bytes() for place in _places(package) if (place / name).exists()))
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def sources_of(*packages: str) -> str:
+    """Digest of every file of some packages."""
     digest = hashlib.sha256()
-    for package in _PACKAGES:
+    for package in packages:
         for place in _places(package):
             for path in sorted(place.rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     digest.update(path.relative_to(place).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    for module in _MODULES:
-        package, name = module.split("/")
-        digest.update(b"".join((place / name).read_bytes() for place in _places(package) if (place / name).exists()))
     return digest.hexdigest()[:16]
 
 

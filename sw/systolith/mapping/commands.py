@@ -1,0 +1,166 @@
+"""The command ``systolith map``, and what ``--mapping`` means."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from systolith.analysis.bench_cases import MemoryTiming
+from systolith.compiler.mapping import MappingError, ProductShape
+from systolith.compiler.plan import Plan, Shape
+from systolith.files import check_writable, write_whole
+from systolith.models.quantized import QuantizedEncoder
+from systolith.options import Cols, ConfigFile, Dim, Preset, Rows, UsageError, configuration
+from systolith.rtl.config import Config
+from systolith.sim.build import cache_directory
+from systolith.survey.profile import check_tokens, network_of
+
+from .choose import choose_plan
+from .confirm import confirmed
+from .file import MappingFile, config_digest, read_mapping
+from .problem import LayerProblem, Problem, ProductProblem
+from .score import OBJECTIVES, Score, check_objective
+from .search import SEARCHES, Found, search
+
+out = Console()
+err = Console(stderr=True)
+#: Largest dimension of a product.
+_LARGEST = 1 << 14
+
+
+def plan_for(
+    mapping: str, encoder: QuantizedEncoder, config: Config, tokens: int, timing: MemoryTiming,
+    report: Callable[[str], None],
+) -> Plan | None:  # fmt: skip
+    """The plan that ``--mapping`` names for an encoder's layers: None for the compiler's own.
+
+    Raises
+    ------
+    MappingError, FileError
+        If ``mapping`` is a file that cannot be read, or of another layer or configuration.
+    """
+    if mapping == "heuristic":
+        return None
+    first = encoder.layers[0]
+    shape = Shape(tokens, first.hidden, first.heads, first.ffn)
+    if mapping == "search":
+        chosen = choose_plan(config, shape, timing, cache_directory() / "survey", report)
+        err.print(f"mapping: {chosen.reason}", highlight=False, soft_wrap=True)
+        return chosen.plan
+    plan = read_mapping(Path(mapping), config, shape)
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def map_command(
+    workload: Annotated[str, typer.Option(help="layer, or a product as TOKENSxINPUTSxOUTPUTS.")] = "layer",
+    model: Annotated[str, typer.Option(help="Layer of bert-base, bert-large or minilm-l6.")] = "minilm-l6",
+    seq: Annotated[int, typer.Option(help="Tokens of the layer.")] = 128,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size, if another than the model's.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
+    ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
+    how: Annotated[str, typer.Option("--search", help=f"{', '.join(SEARCHES)}.")] = "guided",
+    objective: Annotated[str, typer.Option(help=f"{', '.join(OBJECTIVES)}.")] = "cycles",
+    samples: Annotated[int, typer.Option(min=1, help="Mappings to predict at most.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="What random choices follow from.")] = 0,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Run heuristic and best on the RTL too.")] = False,
+    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
+    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    dim: Dim = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the better mapping here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+) -> None:
+    """Search for the best mapping of a layer or a matrix product: tile sizes, loop order, what stays on the chip."""
+    hardware = configuration(preset, config, rows, cols, dim)
+    check_objective(objective)
+    check_writable(output)
+    check_writable(json_file)
+    timing = MemoryTiming(latency, bandwidth)
+    problem: Problem[Any]
+    shape: Shape | ProductShape
+    if workload == "layer":
+        network = network_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
+        if network.decoder:
+            raise UsageError(f"{model} is a decoder; mappings are of encoder layers")
+        shape = Shape(check_tokens(seq), network.hidden, network.heads, network.ffn)
+        problem = LayerProblem(hardware, timing, shape)
+    else:
+        shape = _product(workload)
+        problem = ProductProblem(hardware, timing, shape)
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("predicting", total=None)
+        found: Found[Any] = search(
+            problem, how, objective=objective, samples=samples, seed=seed,
+            progress=lambda done, most: bar.update(task, completed=done, total=most),
+        )  # fmt: skip
+    mappings = {"heuristic": (found.heuristic, found.heuristic_score), "best found": (found.best, found.best_score)}
+    measured: dict[str, Score] = {}
+    if confirm:
+        cache = cache_directory() / "survey"
+        with err.status("simulating") as status:
+            for name, (mapping, score) in mappings.items():
+                measured[name] = confirmed(problem, mapping, score, cache, status.update)
+    scores = measured or {name: score for name, (_, score) in mappings.items()}
+    better = min(mappings, key=lambda name: scores[name].of(objective))
+    _print(found, measured, objective, better)
+    results = {
+        "search": how, "objective": objective, "samples": found.predicted, "seed": seed, "memory": asdict(timing),
+        "predicted": {name: asdict(score) for name, (_, score) in mappings.items()},
+        "measured": {name: asdict(score) for name, score in measured.items()}, "better": better,
+    }  # fmt: skip
+    if output is not None:
+        chosen = mappings[better][0]
+        MappingFile(config=config_digest(hardware), shape=shape, mapping=chosen, results=results).write(output)
+    if json_file is not None:
+        record = {name: asdict(mapping) for name, (mapping, _) in mappings.items()}
+        write_whole(json_file, json.dumps(results | {"mappings": record}, indent=2) + "\n")
+
+
+def _product(text: str) -> ProductShape:
+    """The product named as 512x768x3072."""
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)
+    if found is None:
+        raise MappingError(f"unknown workload {text!r}; it is layer, or a product as TOKENSxINPUTSxOUTPUTS")
+    sizes = [int(size) for size in found.groups()]
+    for size in sizes:
+        if not 1 <= size <= _LARGEST:
+            raise MappingError(f"sizes of a product must be 1 to {_LARGEST}, not {size}")
+    return ProductShape(tokens=sizes[0], inputs=sizes[1], outputs=sizes[2])
+
+
+def _print(found: Found[Any], measured: dict[str, Score], objective: str, better: str) -> None:
+    """Costs of both mappings, then where they differ."""
+    costs = Table(title=f"{found.predicted} mappings predicted, for the least {objective}", box=SIMPLE)
+    costs.title_justify = "left"
+    headings = ("mapping", "cycles (predicted)", "energy, uJ (estimated)", "EDP, J x cycles", "cycles (measured, RTL)")
+    for heading in headings[: 5 if measured else 4]:
+        costs.add_column(heading, justify="left" if heading == "mapping" else "right")
+    for name, score in (("heuristic", found.heuristic_score), ("best found", found.best_score)):
+        cells = [name, f"{score.cycles:,}", f"{score.energy / 1e6:,.2f}", f"{score.edp / 1e12:.4g}"]
+        costs.add_row(*cells, *([f"{measured[name].cycles:,}"] if measured else []))
+    out.print(costs)
+    if found.best == found.heuristic:
+        out.print("The heuristic's is the best of them.")
+        return
+    sizes = Table(title="Where they differ", title_justify="left", box=SIMPLE)
+    for heading in ("", "heuristic", "best found"):
+        sizes.add_column(heading)
+    for name, value in asdict(found.heuristic).items():
+        other = getattr(found.best, name)
+        if value != other:
+            sizes.add_row(name, str(value), str(other))
+    out.print(sizes)
+    if measured and better == "heuristic":
+        out.print("On the RTL the heuristic's is better.")

@@ -1,0 +1,76 @@
+"""``systolith map`` and ``--mapping`` as a user meets them."""
+
+import json
+import sys
+
+import pytest
+
+from systolith import cli
+
+LAYER = ("--preset", "tiny", "--hidden", "24", "--heads", "2", "--ffn", "40")
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["systolith", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return stopped.value.code
+
+
+def test_a_mapping_is_found_written_and_compiled(monkeypatch, tmp_path, capsys):
+    mapping, record = tmp_path / "m.json", tmp_path / "r.json"
+    files = ("--output", str(mapping), "--json", str(record))
+    assert command(monkeypatch, "map", *LAYER, "--seq", "19", "--samples", "25", *files) == 0
+    said = capsys.readouterr().out
+    assert "cycles (predicted)" in said
+    assert "energy, uJ (estimated)" in said
+    found = json.loads(record.read_text())
+    assert found["predicted"]["best found"]["cycles"] < found["predicted"]["heuristic"]["cycles"]
+    run = ("run", "--model", "random", *LAYER, "--seq", "19", "--backend", "functional", "--mapping", str(mapping))
+    assert command(monkeypatch, *run) == 0
+    assert "bit-exact" in capsys.readouterr().out
+    program = tmp_path / "a.bin"
+    assert command(monkeypatch, "compile", *run[1:9], "--seq", "20", "--mapping", str(mapping), "-o", str(program)) == 2
+    assert "is a mapping of" in capsys.readouterr().err
+    assert not program.exists()
+
+
+def test_a_confirmed_mapping_names_both_cycles(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("systolith.mapping.commands.cache_directory", lambda: tmp_path)
+    code = command(
+        monkeypatch, "map", "--workload", "19x24x40", "--preset", "tiny", "--samples", "10", "--search", "exhaustive",
+        "--confirm", "--json", str(tmp_path / "r.json"),
+    )  # fmt: skip
+    assert code == 0
+    assert "(measured," in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())
+    for name, score in found["measured"].items():
+        assert score["cycles"] == pytest.approx(found["predicted"][name]["cycles"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workload", "convolution"), "unknown workload 'convolution'; it is layer, or a product as"),
+        (("--workload", "4x0x4"), "sizes of a product must be 1 to 16384, not 0"),
+        (("--objective", "speed"), "unknown objective 'speed'; the objectives are cycles, energy, edp"),
+        (("--search", "best"), "unknown search 'best'; the searches are heuristic"),
+        (("--model", "bert"), "unknown model 'bert'"),
+        (("--model", "gpt2"), "gpt2 is a decoder"),
+        (("--seq", "0"), "tokens must be 1 to"),
+        (
+            ("--preset", "tiny", "--hidden", "16384", "--heads", "1"),
+            "head size 16384 on a 4x4 array takes 4096 parameter rows",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence(monkeypatch, capsys, arguments, said):
+    assert command(monkeypatch, "map", *arguments) == 2
+    sentence = capsys.readouterr().err.strip()
+    assert said in sentence
+    assert len(sentence.splitlines()) == 1
+
+
+def test_a_program_is_compiled_already(monkeypatch, capsys):
+    assert command(monkeypatch, "run", "--program", "a.bin", "--mapping", "search", "--preset", "tiny") == 2
+    assert "--mapping says how to compile" in capsys.readouterr().err
