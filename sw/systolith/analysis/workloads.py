@@ -19,6 +19,7 @@ from systolith.compiler.program import OUTPUT, Program
 from systolith.models.quantized import Projection, QuantizedLayer
 from systolith.models.registry import Model, load_model
 from systolith.numerics import integer
+from systolith.rtl.config import Config
 from systolith.runtime.device import Device, RunResult
 from systolith.runtime.session import run_encoder
 
@@ -129,9 +130,14 @@ class AttentionWorkload(Workload):
     def work(self) -> Work:
         return attention_work(self.heads, self.size, self.tokens)
 
+    def compile(self, config: Config) -> Program:
+        """Its program; ``CapacityError`` if it does not fit."""
+        layer, _ = attention_tensors(self.heads, self.size, self.tokens, config.approximation)
+        return compile_attention(config, layer, self.tokens)
+
     def run(self, device: Device) -> Measurement:
-        layer, seen = attention_tensors(self.heads, self.size, self.tokens, device.config.approximation)
-        program, seconds = timed(lambda: compile_attention(device.config, layer, self.tokens))
+        _, seen = attention_tensors(self.heads, self.size, self.tokens, device.config.approximation)
+        program, seconds = timed(lambda: self.compile(device.config))
         inputs = {"input": seen["query"], "key": seen["key"], "value": seen["value"]}
         return checked(device, program, seconds, inputs, seen["context"])
 

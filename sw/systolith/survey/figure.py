@@ -20,6 +20,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "cycle-model": ("cyclemodel", "How well are cycles predicted without simulating the hardware?"),
     "energy": ("energy", "Where does the energy of a program go, and what is its energy-delay product?"),
     "rebalance": ("rebalance", "How large must scratchpad and accumulator be to keep the array busy?"),
+    "fusion": ("fusion", "Which operations are faster fused than with their results in DRAM between them?"),
 }
 
 

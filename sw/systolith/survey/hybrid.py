@@ -5,16 +5,12 @@ miss, no wait for a result, no driver. So the host's share is a lower bound.
 """
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.workloads import GemmWorkload
-from systolith.files import FileError, digest, read_json, write_whole
+from systolith.files import digest
 from systolith.host.kernels import Host
 from systolith.host.layer import Handover, HybridLayer
 from systolith.host.program import FLAGS, SOURCE
@@ -24,13 +20,10 @@ from systolith.models.registry import load_model
 from systolith.rtl.config import Config, preset
 from systolith.runtime.device import open_device
 from systolith.runtime.session import run_encoder
-from systolith.sweep.fingerprint import origin
 
 from .figure import Options, Report, SurveyError
-from .measure import measure
+from .measure import kept, measure
 
-#: Most bytes of a kept record.
-_RECORD_BYTES = 1 << 20
 #: The memory of all runs: the survey's Gemmini has a latency of about this much.
 TIMING = MemoryTiming(30)
 
@@ -135,7 +128,7 @@ def host_cost(shape: Shape, handover: Handover, options: Options, report: Report
         }
 
     code = digest(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.iterdir()) if path.is_file()))
-    return HostCost(**_kept(options.cache / "host", f"{shape} {handover} {code} {FLAGS}", run))
+    return HostCost(**kept(options.cache / "host", f"{shape} {handover} {code} {FLAGS}", run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,16 +167,4 @@ def whole_layer(shape: Shape, config: Config, options: Options, report: Report) 
         wanted = model.encoder.forward(model.activations(""))[-1]
         return {"cycles": outcome.cycles, "operations": operations, "cosine": cosine(output, wanted)}
 
-    return Whole(**_kept(options.cache / "layers", f"{shape} {config.to_toml()} {TIMING}", run))
-
-
-def _kept(directory: Path, key: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What ``run`` returns, or returned before for the same ``key`` and the same sources and tools."""
-    path = directory / f"{hashlib.sha256(f'{origin()} {key}'.encode()).hexdigest()[:24]}.json"
-    try:
-        return read_json(path, _RECORD_BYTES)
-    except FileError:
-        record = run()
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(record) + "\n")
-    return record
+    return Whole(**kept(options.cache / "layers", f"{shape} {config.to_toml()} {TIMING}", run))

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.workloads import Workload
@@ -18,6 +19,8 @@ from .figure import Report, SurveyError
 
 #: Most bytes of a kept run.
 _RUN_BYTES = 1 << 24
+#: Most bytes of any other kept record.
+_RECORD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,15 @@ def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps({"cycles": counters["cycles"], "counters": counters, "image": image.hex()}) + "\n")
     return Measured(counters["cycles"], counters, image)
+
+
+def kept(directory: Path, key: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``run`` returns, or returned before for the same ``key`` and the same sources and tools."""
+    path = directory / f"{hashlib.sha256(f'{origin()} {key}'.encode()).hexdigest()[:24]}.json"
+    try:
+        return read_json(path, _RECORD_BYTES)
+    except FileError:
+        record = run()
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(record) + "\n")
+    return record

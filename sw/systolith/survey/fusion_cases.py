@@ -1,0 +1,174 @@
+"""What is compared: chains of a layer's operations in one program, and in several with int8 in DRAM between them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from systolith.analysis.bench_cases import MemoryTiming
+from systolith.analysis.fusion_workloads import (
+    AddNormWorkload,
+    AttentionLayerWorkload,
+    ScoresWorkload,
+    SoftmaxWorkload,
+    SpilledProductWorkload,
+    Stage,
+)
+from systolith.analysis.prediction import predict
+from systolith.analysis.workloads import AttentionWorkload
+from systolith.compiler.plan import CapacityError
+from systolith.rtl.config import Config
+from systolith.rtl.isa import disassemble
+
+from .figure import Report, SurveyError
+from .measure import kept, measure
+
+Alternative = Stage | AttentionWorkload
+
+#: Queries and keys at a time that are tried; for the longest sequences only the larger ones.
+_QUERIES, _KEYS = (16, 32, 48, 64, 128), (16, 32, 64, 128, 256)
+_LONG, _LONG_QUERIES, _LONG_KEYS = 2048, (64, 128), (64, 128, 256)
+#: Heads on which plans of attention are compared: they follow one another, all alike.
+_SEARCHED_HEADS = 2
+#: Whole rows of sums at a time that are tried: as many as so many blocks of them fill the accumulator, or these.
+_BLOCKS, _ROWS = (1, 2, 3), (16, 32)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A program that is run ``times`` times: the best plan of ``alternatives``, which compute the same."""
+
+    alternatives: tuple[Alternative, ...]
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operations that can be fused; ``macs`` are those of either schedule, without the identity's."""
+
+    name: str
+    tokens: int
+    macs: int
+    fused: tuple[Step, ...]
+    unfused: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The layer whose chains are compared."""
+
+    hidden: int
+    heads: int
+    ffn: int
+    tokens: int
+
+    @property
+    def size(self) -> int:
+        return self.hidden // self.heads
+
+
+def chains(shape: Shape, config: Config) -> Iterator[Chain]:
+    """All chains of a layer, with the plans that are tried on ``config``."""
+    scores = Step(tuple(ScoresWorkload(**plan) for plan in _attention_plans(shape)))
+    attention = AttentionWorkload(heads=shape.heads, size=shape.size, tokens=shape.tokens)
+    context = _softmax(shape, spilled=True, context=True)
+    yield Chain(
+        "scores, softmax", shape.tokens, attention.work.macs // 2,
+        (_softmax(shape, spilled=False, context=False),),
+        (scores, _softmax(shape, spilled=True, context=False)),
+    )  # fmt: skip
+    yield Chain(
+        "scores, softmax, context", shape.tokens, attention.work.macs,
+        (Step((attention, *_softmax(shape, spilled=False, context=True).alternatives)),),
+        (scores, context),
+    )  # fmt: skip
+    yield from projected(shape, config)
+    product, norm = _projected_steps(shape, config, ffn2=False, spilled=True)
+    whole = AttentionLayerWorkload(hidden=shape.hidden, heads=shape.heads, tokens=shape.tokens)
+    # Queries, keys and values are products of the output projection's shape, and take its cycles.
+    yield Chain(
+        "whole attention", shape.tokens, whole.work.macs, (Step((whole,)),),
+        (replace(product, times=4), scores, context, norm),
+    )  # fmt: skip
+
+
+def projected(shape: Shape, config: Config) -> Iterator[Chain]:
+    """The chains that end in a LayerNorm."""
+    for ffn2, name in ((False, "output projection, LayerNorm"), (True, "FFN2, LayerNorm")):
+        product, norm = _projected_steps(shape, config, ffn2=ffn2, spilled=True)
+        (fused,) = _projected_steps(shape, config, ffn2=ffn2, spilled=False)
+        macs = shape.tokens * shape.hidden * (shape.ffn if ffn2 else shape.hidden)
+        yield Chain(name, shape.tokens, macs, (fused,), (product, norm))
+
+
+def _attention_plans(shape: Shape) -> Iterator[dict[str, int]]:
+    long = shape.tokens >= _LONG
+    for rows in _LONG_QUERIES if long else _QUERIES:
+        for keys in _LONG_KEYS if long else _KEYS:
+            if (rows <= shape.tokens and keys <= shape.tokens) or (rows == _QUERIES[0] and keys == _KEYS[0]):
+                yield {
+                    "heads": shape.heads, "size": shape.size, "tokens": shape.tokens, "rows": rows, "keys": keys,
+                }  # fmt: skip
+
+
+def _softmax(shape: Shape, *, spilled: bool, context: bool) -> Step:
+    return Step(tuple(SoftmaxWorkload(**p, spilled=spilled, context=context) for p in _attention_plans(shape)))
+
+
+def _projected_steps(shape: Shape, config: Config, *, ffn2: bool, spilled: bool) -> tuple[Step, ...]:
+    sizes: dict[str, Any] = {"hidden": shape.hidden, "ffn": shape.ffn, "tokens": shape.tokens, "ffn2": ffn2}
+    whole = config.accumulator_rows // -(-shape.hidden // config.cols)
+    most = min(whole, config.statistics_rows // 2, shape.tokens)
+    tried = sorted({n for n in (*(whole // b for b in _BLOCKS), *_ROWS) if 1 <= n <= most} | {most})
+    norm = Step(tuple(AddNormWorkload(**sizes, rows=rows, spilled=spilled) for rows in tried))
+    return (Step((SpilledProductWorkload(**sizes),)), norm) if spilled else (norm,)
+
+
+def choose(step: Step, config: Config, timing: MemoryTiming, cache: Path, report: Report) -> Alternative:
+    """The alternative with the fewest predicted cycles; kept like a run on the RTL.
+
+    Raises
+    ------
+    SurveyError
+        If none fits.
+    """
+    if len(step.alternatives) == 1:
+        return step.alternatives[0]
+
+    def run() -> dict[str, Any]:
+        report(f"plans of {type(step.alternatives[-1]).__name__}, {config.accumulator_bytes >> 10} KiB, {timing}")
+        found = {}
+        for index, alternative in enumerate(step.alternatives):
+            try:
+                program = _few_heads(alternative).compile(config)
+            except CapacityError:
+                continue
+            found[str(index)] = predict(disassemble(program.image.tobytes()), config, timing).cycles
+        return found
+
+    cycles = kept(cache / "plans", f"{step!r} {config.to_toml()} {timing!r}", run)
+    if not cycles:
+        raise SurveyError(f"{step.alternatives[0]} does not fit, nor any other plan")
+    return step.alternatives[int(min(cycles, key=lambda index: cycles[index]))]
+
+
+def _few_heads(alternative: Alternative) -> Alternative:
+    if isinstance(alternative, (AttentionWorkload, ScoresWorkload, SoftmaxWorkload)):
+        return replace(alternative, heads=min(alternative.heads, _SEARCHED_HEADS))
+    return alternative
+
+
+def run_steps(
+    steps: tuple[Step, ...], config: Config, timing: MemoryTiming, cache: Path, report: Report
+) -> dict[str, Any]:
+    """Cycles and bytes of DRAM of the programs one after another, measured on the RTL, and what was run."""
+    cycles = read = written = 0
+    plans = []
+    for step in steps:
+        chosen = choose(step, config, timing, cache, report)
+        ran = measure(chosen, config, timing, cache, report)
+        cycles += step.times * ran.cycles
+        read += step.times * ran.counters["read_beats"] * config.bus_bytes
+        written += step.times * ran.counters["write_beats"] * config.bus_bytes
+        plans.append({"times": step.times, "program": repr(chosen), "cycles": ran.cycles})
+    return {"cycles": cycles, "read_bytes": read, "written_bytes": written, "programs": plans}
