@@ -52,7 +52,7 @@ def _groups(quick: bool) -> tuple[_Group, ...]:
     if quick:
         tiny = preset("tiny")
         shape = Shape(hidden=24, heads=2, ffn=40, tokens=19)
-        small = replace(tiny, accumulator_bytes=2 * _KIB)
+        small = replace(tiny, scratchpad_bytes=8 * _KIB, accumulator_bytes=2 * _KIB)
         return (
             _Group(shape, (tiny,), (_PLAIN, replace(_NARROW, bandwidth=4))),
             _Group(shape, (small,), (_PLAIN,), True),
