@@ -1,6 +1,7 @@
 """Each unit alone, and its look-up and polynomial as real functions."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from systolith.numerics import reference
 from systolith.survey import unit_area, unit_variants, units
 from systolith.survey.figure import Options, SurveyError
 from systolith.survey.unit_variants import VARIANTS, errors, replaced
-from systolith.synthesis.hierarchy import Area
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,12 @@ def test_units_take_work_from_the_host(tmp_path):
     assert taken == cycles["none"][1]
     assert all(sum(cycles[unit]) < sum(cycles["none"]) for unit in ("softmax", "gelu", "layernorm"))
     assert all(v["cosine"] > 0.99 for variants in found.data["accuracy"].values() for v in variants.values())
+    layers = found.data["approximations"]["16"]
+    # The units differ in latency alone: a handful of cycles for each operation that waits for another.
+    assert 0 < layers["polynomial"]["cycles"] - layers["look-up"]["cycles"] < 100
+    assert layers["look-up"]["cycles"] == cycles["all"][0]
+    assert set(found.data["integers"]) == {"look-up", "polynomial", "polynomial, calibrated with it"}
+    assert all(0.98 < cosines["min"] < 1 for cosines in found.data["integers"].values())
     json.dumps(found.data)
     found.pictures["units"](tmp_path / "units.svg")
     assert "polynomial" in (tmp_path / "units.svg").read_text()
@@ -68,26 +74,28 @@ def test_areas_come_from_the_synthesis_of_each_configuration(monkeypatch, tmp_pa
             polynomial = config.approximation == "polynomial"
             lut = 1000.0 + 100 * config.softmax + 20 * config.gelu + 3 * config.layernorm - 50 * polynomial
             self.total = {"lut": lut, "ff": 1.0, "dsp": 2.0, "bram": 3.0}
-            lanes = {"lut": 80.0 - 40 * polynomial, "ff": 8.0, "dsp": 4.0 * polynomial, "bram": 0.0}
-            self.areas = [
-                Area(unit=unit, resources=lanes) for unit in ("array", "softmax units", "GELU units") if config.softmax
-            ]
 
-    def measure(config, target, report):
-        seen.append((target.name, config.rows, config.softmax, config.gelu, config.layernorm, config.approximation))
+    def measure(config, target, report, verilog=None):
+        subject = config.softmax, config.gelu, config.layernorm, config.approximation
+        seen.append((target.name, config.rows, subject if verilog is None else verilog))
         return Fake(config)
 
+    def clock(area, seeds, mhz, report, verilog):
+        assert "module systolith(" in verilog
+        return SimpleNamespace(mhz=len(seen) + 100)
+
     monkeypatch.setattr(unit_area, "measure_area", measure)
+    monkeypatch.setattr(unit_area, "measure_clock", clock)
     whole, lane = unit_area.figure(Options(cache=tmp_path), lambda text: None).tables
     assert [(row[0], row[-1]) for row in whole.rows] == [
         ("none", "+0.0%"), ("softmax", "+10.0%"), ("gelu", "+2.0%"), ("layernorm", "+0.3%"), ("all", "+12.3%"),
         ("all, polynomial", "+7.3%"),
     ]  # fmt: skip
-    assert lane.rows == (
-        ("softmax units, look-up", "20", "2", "0", "0"), ("softmax units, polynomial", "10", "2", "1", "0"),
-        ("GELU units, look-up", "20", "2", "0", "0"), ("GELU units, polynomial", "10", "2", "1", "0"),
-    )  # fmt: skip
-    assert len(seen) == len(set(seen)) == 6
+    assert [(row[0], *row[-2:]) for row in lane.rows] == [
+        ("softmax, look-up", "3", "101"), ("softmax, polynomial", "6", "102"),
+        ("GELU, look-up", "4", "103"), ("GELU, polynomial", "9", "104"),
+    ]  # fmt: skip
+    assert len(seen) == len(set(seen)) == 10
     assert unit_area.figure(Options(cache=tmp_path, quick=True), lambda text: None).data["area"].keys() == {
         "none",
         "all",

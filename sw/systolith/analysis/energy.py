@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from systolith.numerics.approximation import POLYNOMIAL
 from systolith.rtl.config import Config
 from systolith.rtl.isa import INSTRUCTION_BYTES, Function, Instruction, Memory, Opcode
 from systolith.rtl.parameters import PLANES
@@ -34,6 +35,8 @@ OPERATIONS = {
     Function.RESIDUAL: (3, 6),
     Function.LAYERNORM: (2, 4),
 }
+#: The same with ``systolith.numerics.polynomial``: squares, and constants of few bits by additions.
+_POLYNOMIAL = {Function.GELU: (4, 9), Function.EXPONENT: (2, 9)}
 _SUMMED = (Function.EXPONENT, Function.RESIDUAL)
 _INVERSE = (Function.CONTEXT, Function.LAYERNORM)
 
@@ -95,12 +98,11 @@ def count_accesses(
     ``counters`` of a run on the RTL replace what they count: rows into the array, beats of vector unit and bus.
     """
     counts = dict.fromkeys((field.name for field in fields(Accesses)), 0)
-    groups = config.cols // config.lanes
     for word in instructions:
         if word.opcode == Opcode.MATRIX:
             _count_matrix(counts, word, config)
         elif word.opcode == Opcode.VECTOR:
-            _count_vector(counts, word, groups, config.lanes)
+            _count_vector(counts, word, config)
         else:
             _count_transfer(counts, word, config)
     counts["read_beats"] += -(-len(instructions) * INSTRUCTION_BYTES // config.bus_bytes)
@@ -122,11 +124,12 @@ def _count_matrix(counts: dict[str, int], word: Instruction, config: Config) -> 
         counts["statistics_writes"] += rows * word.n_tiles
 
 
-def _count_vector(counts: dict[str, int], word: Instruction, groups: int, lanes: int) -> None:
+def _count_vector(counts: dict[str, int], word: Instruction, config: Config) -> None:
     function = Function(word.function)
-    rows = word.rows * word.blocks
-    beats = rows * groups
-    multiplications, additions = OPERATIONS[function]
+    rows, lanes = word.rows * word.blocks, config.lanes
+    beats = rows * (config.cols // lanes)
+    operations = OPERATIONS | (_POLYNOMIAL if config.approximation == POLYNOMIAL else {})
+    multiplications, additions = operations[function]
     counts["vector_beats"] += beats
     counts["multiplications"] += multiplications * beats * lanes
     counts["additions"] += additions * beats * lanes

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from systolith.numerics.approximation import DEFAULT, POLYNOMIAL
+from systolith.numerics.approximation import POLYNOMIAL
 from systolith.rtl.config import Config, preset
-from systolith.synthesis.flow import FUNCTIONS, Synthesis, measure_area
+from systolith.rtl.vector.polynomials import PolynomialExponent, PolynomialGelu
+from systolith.rtl.vector.tables import ExponentTable, GeluTable
+from systolith.rtl.verilog import TOP, generate_block
+from systolith.synthesis.flow import FUNCTIONS, measure_area, measure_clock
 from systolith.synthesis.targets import RESOURCES, SynthesisError, Target, target_named
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
@@ -13,9 +16,15 @@ from .hybrid import bare
 
 #: What is synthesised for.
 _TARGET = "ecp5"
-#: The row of all units, two of them polynomials; and the units that differ.
-_POLYNOMIAL = "all, polynomial"
-_IN_LANES = ("softmax units", "GELU units")
+#: The units of a lane that there are two of, by the rows' names.
+_IN_LANE: dict[str, type[ExponentTable | PolynomialExponent | GeluTable | PolynomialGelu]] = {
+    "softmax, look-up": ExponentTable,
+    "softmax, polynomial": PolynomialExponent,
+    "GELU, look-up": GeluTable,
+    "GELU, polynomial": PolynomialGelu,
+}
+#: Placements of each, and what they aim at: more than any reaches.
+_SEEDS, _MHZ = 3, 200
 _NOTE = "Measured by synthesis of each configuration, hierarchy kept. Added: LUTs beyond those of no unit."
 
 
@@ -36,23 +45,29 @@ def figure(options: Options, report: Report) -> Figure:
         (units[0] if len(units) == 1 else "all" if units else "none"): _with(config, units)
         for units in ((), *single, FUNCTIONS)
     }
-    subjects[_POLYNOMIAL] = replace(config, approximation=POLYNOMIAL)
-    found: dict[str, Synthesis] = {}
-    for name, chosen in subjects.items():
-        report(f"area of 4x4 with units: {name}")
-        try:
-            found[name] = measure_area(chosen, target, report)
-        except SynthesisError as error:
-            raise SurveyError(str(error)) from error
-    areas = {name: dict(synthesis.total) for name, synthesis in found.items()}
-    lanes = {
-        name: {area.unit: dict(area.resources) for area in found[subject].areas if area.unit in _IN_LANES}
-        for name, subject in ((DEFAULT, "all"), (POLYNOMIAL, _POLYNOMIAL))
-    }
+    subjects["all, polynomial"] = replace(config, approximation=POLYNOMIAL)
+    try:
+        lane = {name: _alone(name, config, target, report) for name in _IN_LANE}
+        found: dict[str, dict[str, float]] = {}
+        for name, chosen in subjects.items():
+            report(f"area of 4x4 with units: {name}")
+            found[name] = dict(measure_area(chosen, target, report).total)
+    except SynthesisError as error:
+        raise SurveyError(str(error)) from error
     return Figure(
-        tables=(_whole_table(areas, target), _lane_table(lanes, config.lanes, target)),
-        data={"target": target.name, "area": areas, "lanes": lanes},
+        tables=(_whole_table(found, target), _lane_table(lane, target)),
+        data={"target": target.name, "area": found, "lane": lane},
     )
+
+
+def _alone(name: str, config: Config, target: Target, report: Report) -> dict[str, float]:
+    """Area, latency and clock of one unit of one lane."""
+    unit = _IN_LANE[name]()
+    verilog = generate_block(unit, config, TOP)
+    report(f"unit of a lane: {name}")
+    area = measure_area(config, target, report, verilog=verilog)
+    mhz = measure_clock(area, _SEEDS, _MHZ, report, verilog=verilog).mhz
+    return {**area.total, "latency": unit.latency, "mhz": mhz}
 
 
 def _with(config: Config, units: tuple[str, ...]) -> Config:
@@ -73,14 +88,14 @@ def _whole_table(found: dict[str, dict[str, float]], target: Target) -> FigureTa
     )
 
 
-def _lane_table(found: dict[str, dict[str, dict[str, float]]], lanes: int, target: Target) -> FigureTable:
+def _lane_table(found: dict[str, dict[str, float]], target: Target) -> FigureTable:
     return FigureTable(
-        title="Look-ups and polynomials: area in one lane on ECP5",
-        columns=("unit", *(RESOURCES[column] for column in target.columns)),
+        title="Look-ups and polynomials: one lane's unit alone on ECP5",
+        columns=("unit", *(RESOURCES[column] for column in target.columns), "cycles", "MHz"),
         rows=tuple(
-            (f"{unit}, {name}", *(f"{units[unit][column] / lanes:,.0f}" for column in target.columns))
-            for unit in _IN_LANES
-            for name, units in found.items()
+            (name, *(f"{unit[column]:,.0f}" for column in (*target.columns, "latency", "mhz")))
+            for name, unit in found.items()
         ),
-        note="Of the same two syntheses, all units: that of all lanes, shared out among them.",
+        note="Measured by synthesis of the unit alone, which takes an element a cycle, and place and route with a "
+        "register on each port, the median of three.",
     )

@@ -1,18 +1,23 @@
 """Each non-linear unit added alone, and I-BERT's polynomials (arXiv 2101.01321) beside this accelerator's look-ups."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from systolith.host.layer import Handover
 from systolith.host.program import HostError
+from systolith.models.calibrate import calibrate
 from systolith.models.encoder import ModelError
-from systolith.models.registry import load_model
+from systolith.models.evaluate import evaluate, held_out
+from systolith.models.quantize import quantize
+from systolith.models.registry import Model, load_model
 from systolith.models.sentences import calibration_texts
 from systolith.numerics import reference
+from systolith.numerics.approximation import APPROXIMATIONS, POLYNOMIAL
 from systolith.rtl.config import Config
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
-from .hybrid import Shape, bare, host_cost, product_cycles, subject, whole_layer
+from .hybrid import Shape, Whole, bare, host_cost, product_cycles, subject, whole_layer
+from .measure import kept
 from .unit_variants import VARIANTS, errors, least_cosine, samples
 
 #: What each unit takes over: the host's stages, the products of those stages, and the compiler's operations.
@@ -27,6 +32,8 @@ _TAKEN: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
 }
 #: Texts over which the embeddings are compared.
 _TEXTS, _QUICK_TEXTS = 24, 2
+#: The same for the encoder in integers.
+_INTEGER_TEXTS = 64
 
 
 def _cycles(shape: Shape, config: Config, options: Options, report: Report) -> dict[str, tuple[int, int]]:
@@ -42,8 +49,27 @@ def _cycles(shape: Shape, config: Config, options: Options, report: Report) -> d
     return found | {"all": (whole.cycles, 0)}
 
 
+def _integer_accuracy(model: Model, options: Options, report: Report) -> dict[str, dict[str, float]]:
+    """Cosines to fp32 of the whole encoder in integers: mean, min and number of texts."""
+
+    def run() -> dict[str, dict[str, float]]:
+        texts = held_out(model, _QUICK_TEXTS if options.quick else _INTEGER_TEXTS)
+        encoders = {name: model.quantized.approximated(name) for name in APPROXIMATIONS}
+        report("calibrating with polynomials")
+        known = [model.activations(text) for text in calibration_texts()[: _QUICK_TEXTS if options.quick else None]]
+        own = quantize(model.encoder, calibrate(model.encoder, known, POLYNOMIAL))
+        encoders[f"{POLYNOMIAL}, calibrated with it"] = own.approximated(POLYNOMIAL)
+        found = {}
+        for name, encoder in encoders.items():
+            report(f"accuracy in integers: {name}")
+            found[name] = evaluate(replace(model, quantized=encoder), texts)
+        return found
+
+    return kept(options.cache / "accuracy", f"{model.name} {options.quick}", run)
+
+
 def figure(options: Options, report: Report) -> Figure:
-    """Cycles and accuracy of each unit.
+    """Cycles and accuracy of each unit; cycles and accuracy with look-ups and with polynomials.
 
     Raises
     ------
@@ -53,7 +79,15 @@ def figure(options: Options, report: Report) -> Figure:
     shapes, config = subject(options)
     try:
         cycles = {shape.tokens: _cycles(shape, config, options, report) for shape in shapes}
+        layers = {
+            shape.tokens: {
+                name: whole_layer(shape, replace(config, approximation=name), options, report)
+                for name in APPROXIMATIONS
+            }
+            for shape in shapes
+        }
         model = load_model("minilm-l6")
+        integers = _integer_accuracy(model, options, report)
     except (HostError, ModelError) as error:
         raise SurveyError(str(error)) from error
     report("accuracy of the units")
@@ -67,13 +101,19 @@ def figure(options: Options, report: Report) -> Figure:
     return Figure(
         tables=(
             *(_cycle_table(tokens, found) for tokens, found in cycles.items()),
+            _layer_table(layers),
             _accuracy_table(accuracy, len(texts)),
+            _integer_table(integers),
         ),
         data={
             "layers": [asdict(shape) for shape in shapes],
             "cycles": {str(tokens): found for tokens, found in cycles.items()},
+            "approximations": {
+                str(tokens): {name: asdict(whole) for name, whole in found.items()} for tokens, found in layers.items()
+            },
             "accuracy": accuracy,
             "texts": len(texts),
+            "integers": integers,
         },
         pictures={"units": lambda path: _draw(accuracy, path)},
     )
@@ -91,6 +131,33 @@ def _cycle_table(tokens: int, found: dict[str, tuple[int, int]]) -> FigureTable:
         rows=rows,
         note="Accelerator: measured on the RTL; a unit's operations as in the whole layer's run. Host: a lower bound, "
         "one cycle an instruction.",
+    )
+
+
+def _layer_table(layers: dict[int, dict[str, Whole]]) -> FigureTable:
+    return FigureTable(
+        title="Look-ups and polynomials: cycles of a whole layer",
+        columns=("tokens, units", "all", "softmax, vector unit", "GELU, vector unit", "cosine"),
+        rows=tuple(
+            (
+                f"{tokens}, {name}", f"{whole.cycles:,}", f"{whole.vector('softmax'):,}", f"{whole.vector('gelu'):,}",
+                f"{whole.cosine:.4f}",
+            )
+            for tokens, found in layers.items()
+            for name, whole in found.items()
+        ),
+        note="Measured on the RTL, bit-exact. Vector unit: while it works on the operation, mostly beside the array. "
+        "Cosine: of the layer's output with fp32, random weights.",
+    )  # fmt: skip
+
+
+def _integer_table(found: dict[str, dict[str, float]]) -> FigureTable:
+    return FigureTable(
+        title="MiniLM-L6 in integers with look-ups and with polynomials: cosine to fp32",
+        columns=("units", "mean", "least", "texts"),
+        rows=tuple((name, f"{f['mean']:.4f}", f"{f['min']:.4f}", f"{f['n']:,}") for name, f in found.items()),
+        note="Computed by the integer reference, which the RTL equals, over texts that calibration never saw. Bias "
+        "corrections are those of look-ups but for the last row.",
     )
 
 

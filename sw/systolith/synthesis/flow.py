@@ -112,11 +112,18 @@ def measure_area(
 
 
 def measure_clock(
-    synthesis: Synthesis, seeds: int, mhz: float, report: Callable[[str], None], cache: Path | None = None
+    synthesis: Synthesis,
+    seeds: int,
+    mhz: float,
+    report: Callable[[str], None],
+    cache: Path | None = None,
+    *,
+    verilog: str | None = None,
 ) -> Synthesis:
     """Place and route on ECP5, flattened and with registers on all ports, once for each of ``seeds`` seeds.
 
-    ``mhz`` is what the tools aim at; what they reach may be less or more.
+    ``mhz`` is what the tools aim at; what they reach may be less or more. ``verilog`` is as in :func:`measure_area`,
+    with :data:`~systolith.rtl.verilog.TOP` as its top.
 
     Raises
     ------
@@ -126,7 +133,7 @@ def measure_clock(
     target = synthesis.target
     if target.name != "ecp5":
         raise SynthesisError(f"place and route is for ecp5, not {target.name}")
-    text = generate(synthesis.config)
+    text = generate(synthesis.config) if verilog is None else verilog
     script = f"read_verilog -sv design.v\n{target.commands}\nwrite_json netlist.json\n"
     netlist = run(
         YOSYS,
