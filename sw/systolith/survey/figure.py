@@ -19,6 +19,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "unit-area": ("unit_area", "What does each non-linear unit take in silicon?"),
     "cycle-model": ("cyclemodel", "How well are cycles predicted without simulating the hardware?"),
     "energy": ("energy", "Where does the energy of a program go, and what is its energy-delay product?"),
+    "mapping": ("mapping", "How much does the mapping decide, and is the compiler's own a good one?"),
     "rebalance": ("rebalance", "How large must scratchpad and accumulator be to keep the array busy?"),
     "fusion": ("fusion", "Which operations are faster fused than with their results in DRAM between them?"),
 }

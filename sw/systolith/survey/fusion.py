@@ -18,7 +18,7 @@ _KIB = 1024
 _PLAIN, _SLOW, _NARROW = MemoryTiming(30), MemoryTiming(100), MemoryTiming(30, 8)
 #: The accumulators that the survey compares, and those of the search for the one from which on fusion costs nothing.
 _ACCUMULATORS = (128 * _KIB, 256 * _KIB)
-_SWEPT = (32 * _KIB, 48 * _KIB, 64 * _KIB, 96 * _KIB, 128 * _KIB, 256 * _KIB)
+_SWEPT = (32 * _KIB, 48 * _KIB, 64 * _KIB, 128 * _KIB, 256 * _KIB)
 #: What the survey says of a chain: (chain, tokens, accumulator in KiB; 0 is any) -> its words.
 _SURVEY = {
     ("scores, softmax", 512, 0): "up to 78 % better",
@@ -61,14 +61,14 @@ def _groups(quick: bool) -> tuple[_Group, ...]:
     two = tuple(replace(default, accumulator_bytes=size) for size in _ACCUMULATORS)
     swept = tuple(replace(default, accumulator_bytes=size) for size in _SWEPT)
     bert = Shape(hidden=768, heads=12, ffn=3072, tokens=128)
-    # A head is as long and as wide as BERT's, but there is only one: heads follow one another, all alike.
-    one_head = Shape(hidden=64, heads=1, ffn=256, tokens=4096)
+    # Scaled down from 4,096 tokens and 12 heads for the time that the RTL takes: heads follow one another, all alike,
+    # and so do blocks of queries; the keys are already too many for the accumulator.
+    one_head = Shape(hidden=64, heads=1, ffn=256, tokens=2048)
     return (
         _Group(bert, two, (_PLAIN, _SLOW, _NARROW)),
         _Group(replace(bert, tokens=512), two, (_PLAIN,)),
         _Group(bert, swept, (_PLAIN, _NARROW), norms_only=True),
-        _Group(replace(bert, tokens=512), two, (_NARROW,), without=("FFN2, LayerNorm",)),
-        _Group(one_head, two, (_PLAIN,), without=("FFN2, LayerNorm",)),
+        _Group(one_head, two, (_PLAIN,), without=("output projection, LayerNorm", "FFN2, LayerNorm")),
     )
 
 

@@ -25,9 +25,9 @@ from .measure import kept, measure
 
 Alternative = Stage | AttentionWorkload
 
-#: Queries and keys at a time that are tried; for the longest sequences only the larger ones.
+#: Queries and keys at a time that are tried; for the longest sequences fewer keys, as compiling takes seconds.
 _QUERIES, _KEYS = (16, 32, 48, 64, 128), (16, 32, 64, 128, 256)
-_LONG, _LONG_QUERIES, _LONG_KEYS = 2048, (64, 128), (64, 128, 256)
+_LONG, _LONG_QUERIES, _LONG_KEYS = 2048, (16, 24, 32, 64), (128,)
 #: Heads on which plans of attention are compared: they follow one another, all alike.
 _SEARCHED_HEADS = 2
 #: Whole rows of sums at a time that are tried: as many as so many blocks of them fill the accumulator, or these.
