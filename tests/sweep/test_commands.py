@@ -90,7 +90,7 @@ def test_what_finished_before_a_crash_is_not_run_again(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(running.pid, signum)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=240)
     if signum == signal.SIGINT:
         assert running.returncode == 130
         assert "interrupted: nothing that finished is lost, and the same command goes on" in said
