@@ -10,11 +10,11 @@ _LEFT_BEHIND = {
     "tests/sim/test_benches.py::test_unit_bench_passes[dispatch]": "expects an instruction in every cycle",
     "tests/sim/test_benches.py::test_unit_bench_passes[fetch]": "expects an instruction in every cycle",
     "tests/verification/test_coverage.py::test_the_token_counters_are_covered_by_their_bench": "counts old registers",
-    "tests/verification/test_formal.py::test_a_fault_is_found[queue-4]": "seeds its fault in a queue that was replaced",
-    "tests/verification/test_formal.py::test_a_fault_is_found[issue-1]": "its fault has lost its line",
-    "tests/verification/test_formal.py::test_a_fault_is_found[packer-two-rows]": "its fault has lost its line",
-    "tests/verification/test_formal.py::test_a_fault_is_found[csr]": "its fault has lost its line",
-    "tests/verification/test_formal.py::test_a_fault_is_found_by_the_longer_proofs[store-tiny]": "its fault has lost its line",
+    "tests/verification/test_formal.py::test_a_fault_is_found[queue-4]": "fault is in a replaced queue",
+    "tests/verification/test_formal.py::test_a_fault_is_found[issue-1]": "fault lost its line",
+    "tests/verification/test_formal.py::test_a_fault_is_found[packer-two-rows]": "fault lost its line",
+    "tests/verification/test_formal.py::test_a_fault_is_found[csr]": "fault lost its line",
+    "tests/verification/test_formal.py::test_a_fault_is_found_by_the_longer_proofs[store-tiny]": "fault lost its line",
     "tests/verification/test_formal.py::test_every_promise_has_a_quick_proof_and_every_kind_of_proof_a_fault": (
         "the proof of relays has no seeded fault yet"
     ),
