@@ -9,7 +9,6 @@ import pytest
 _LEFT_BEHIND = {
     "tests/sim/test_benches.py::test_unit_bench_passes[dispatch]": "expects an instruction in every cycle",
     "tests/sim/test_benches.py::test_unit_bench_passes[fetch]": "expects an instruction in every cycle",
-    "tests/verification/test_coverage.py::test_the_token_counters_are_covered_by_their_bench": "counts old registers",
     "tests/verification/test_formal.py::test_a_fault_is_found[queue-4]": "fault is in a replaced queue",
     "tests/verification/test_formal.py::test_a_fault_is_found[issue-1]": "fault lost its line",
     "tests/verification/test_formal.py::test_a_fault_is_found[packer-two-rows]": "fault lost its line",
@@ -18,7 +17,6 @@ _LEFT_BEHIND = {
     "tests/verification/test_formal.py::test_every_promise_has_a_quick_proof_and_every_kind_of_proof_a_fault": (
         "the proof of relays has no seeded fault yet"
     ),
-    "tests/verification/test_mutants.py::test_quick_faults_are_noticed": "a quick fault's line has gone",
 }
 
 

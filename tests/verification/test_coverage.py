@@ -121,6 +121,6 @@ def test_a_share_below_its_floor_fails(floors, below):
 def test_the_token_counters_are_covered_by_their_bench():
     (evidence,) = run_campaign("coverage", Options(quick=True), lambda _: None)
     assert evidence.passed, evidence.details
-    # Each pair of units has a counter and the flag that says whether it is not 0; every bit goes both ways.
+    # Each pair of units has a counter and two flags: not 0, full; every bit goes both ways.
     pairs = UNITS * (UNITS - 1)
-    assert evidence.details["sources"]["tokens"][TOGGLES] == [2 * pairs * (TOKEN_BITS + 1)] * 2
+    assert evidence.details["sources"]["tokens"][TOGGLES] == [2 * pairs * (TOKEN_BITS + 2)] * 2

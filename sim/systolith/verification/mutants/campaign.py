@@ -36,8 +36,9 @@ TARGETS = ("hw/systolith/rtl", "sw/systolith/numerics", "sw/systolith/compiler/h
 LEFT_OUT = ("documentation.py", "verilog.py", "chip_state.py", "export")
 #: The faults of a quick run: file, line as it is, line with the fault.
 QUICK = (
-    ("hw/systolith/rtl/tokens.py", "m.d.sync += [count.eq(count + 1), some.eq(1)]",
-     "m.d.sync += [count.eq(count - 1), some.eq(1)]"),
+    ("hw/systolith/rtl/tokens.py",
+     "m.d.sync += [count.eq(count + 1), some.eq(1), full.eq(count == (1 << TOKEN_BITS) - 2)]",
+     "m.d.sync += [count.eq(count - 1), some.eq(1), full.eq(count == (1 << TOKEN_BITS) - 2)]"),
     ("sw/systolith/numerics/integer.py", "length += np.where(large, step, 0)", "length += np.where(large, step, 1)"),
     ("sw/systolith/compiler/hazards.py", "if other != unit and needed[other] > clock[other]:",
      "if other != unit and needed[other] >= clock[other]:"),
