@@ -7,8 +7,6 @@ now one in every two.
 import pytest
 
 _LEFT_BEHIND = {
-    "tests/sim/test_benches.py::test_unit_bench_passes[dispatch]": "expects an instruction in every cycle",
-    "tests/sim/test_benches.py::test_unit_bench_passes[fetch]": "expects an instruction in every cycle",
     "tests/verification/test_formal.py::test_a_fault_is_found[queue-4]": "fault is in a replaced queue",
     "tests/verification/test_formal.py::test_a_fault_is_found[issue-1]": "fault lost its line",
     "tests/verification/test_formal.py::test_a_fault_is_found[packer-two-rows]": "fault lost its line",

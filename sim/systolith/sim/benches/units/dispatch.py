@@ -109,7 +109,8 @@ class _Units:
     async def cycle(self) -> None:
         dut = self._dut
         for unit in Unit:
-            self._ready[unit] = self._accepts[unit].willing()
+            # A unit that is ready stays so until an instruction comes: the queues count on it.
+            self._ready[unit] = self._ready[unit] or self._accepts[unit].willing()
             self._retired[unit] = bool(self._in_flight[unit]) and self._retires[unit].willing()
             getattr(dut, f"units__{unit}__instruction__ready").value = self._ready[unit]
             getattr(dut, f"units__{unit}__retired").value = self._retired[unit]
@@ -122,6 +123,7 @@ class _Units:
             assert issued >> unit & 1 == moved
             if moved:
                 self._hand_over(unit)
+                self._ready[unit] = False
         for unit in Unit:
             if self._retired[unit]:
                 index = self._in_flight[unit].popleft()
