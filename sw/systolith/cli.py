@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.prediction_command import predict_program
 from systolith.analysis.report import print_info, print_run, run_record
 from systolith.analysis.timeline_files import TraceError, TraceFiles
@@ -24,9 +24,18 @@ from systolith.compiler.plan import CapacityError
 from systolith.compiler.program import Program
 from systolith.files import check_writable, error_sentence, read_text, write_whole
 from systolith.mapping.commands import map_command, plan_for
-from systolith.models.registry import Model, ModelError, load_model
+from systolith.models.registry import Model, ModelError
 from systolith.numerics.approximation import DEFAULT
-from systolith.options import Cols, ConfigFile, Dim, Preset, Rows, UsageError, configuration
+from systolith.options import (
+    Accelerator,
+    EncoderOptions,
+    JsonFile,
+    MappingName,
+    MemoryOptions,
+    ModelName,
+    UsageError,
+    grouped,
+)
 from systolith.rtl.config import Config, ConfigError
 from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
@@ -56,19 +65,6 @@ _BAD_INPUT = (
     SweepError, CampaignError, SurveyError, MappingError, OSError,
 )  # fmt: skip
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
-ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
-Text = Annotated[str, typer.Option(help="The sentence, for models that read text.")]
-Layers = Annotated[int | None, typer.Option(help="Only the first layers.")]
-Seed = Annotated[int, typer.Option(help="Seed of the random encoder and its input.")]
-Hidden = Annotated[int, typer.Option(help="Random encoder: hidden size.")]
-Heads = Annotated[int, typer.Option(help="Random encoder: attention heads.")]
-Ffn = Annotated[int, typer.Option(help="Random encoder: feed-forward size.")]
-Seq = Annotated[int, typer.Option(help="Random encoder: tokens.")]
-MappingName = Annotated[str, typer.Option(help="heuristic, search (guided, kept), or a mapping file of a layer.")]
-
-_SENTENCE = "The quick brown fox jumps over the lazy dog."
-
 
 def _program(path: Path, hardware: Config) -> Program:
     """A program file for ``hardware``, proven to be safe to run."""
@@ -80,16 +76,11 @@ def _program(path: Path, hardware: Config) -> Program:
     return loaded
 
 
-def _model(
-    name: str, layers: int | None, seed: int, hidden: int, heads: int, ffn: int, seq: int, text: str
-) -> tuple[Model, Any]:
+def _model(encoder: EncoderOptions) -> tuple[Model, Any]:
     """The model and its int8 input (tokens, hidden)."""
-    with err.status(f"loading and quantising {name}"):
-        if name == "random":
-            model = load_model(name, layers=layers, seed=seed, hidden=hidden, heads=heads, ffn=ffn, tokens=seq)
-        else:
-            model = load_model(name, layers=layers)
-        return model, model.prepare(text)
+    with err.status(f"loading and quantising {encoder.model}"):
+        model = encoder.load()
+        return model, model.prepare(encoder.text)
 
 
 @contextmanager
@@ -118,23 +109,13 @@ def _progress(instructions: int, simulated: bool) -> Iterator[dict[str, Callable
 
 
 @app.command()
+@grouped
 def run(
-    model: ModelName = "minilm-l6",
-    text: Text = _SENTENCE,
+    *,
+    encoder: EncoderOptions,
     backend: Annotated[str, typer.Option(help="rtl (simulated hardware) or functional (numpy).")] = "rtl",
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
-    layers: Layers = None,
-    seed: Seed = 0,
-    hidden: Hidden = 64,
-    heads: Heads = 2,
-    ffn: Ffn = 128,
-    seq: Seq = 32,
-    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
-    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
+    accelerator: Accelerator,
+    memory: MemoryOptions,
     trace: Annotated[Path | None, typer.Option(help="Write a timeline for ui.perfetto.dev (JSON) there.")] = None,
     vcd: Annotated[Path | None, typer.Option(help="Write a waveform there, and layouts for viewers beside it.")] = None,
     fst: Annotated[Path | None, typer.Option(help="The same in the smaller format FST.")] = None,
@@ -146,7 +127,7 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Run an encoder on the accelerator, check every layer bit for bit and report where the cycles went."""
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
     files = TraceFiles(trace=trace, vcd=vcd, fst=fst, trace_from=trace_from, trace_cycles=trace_cycles)
@@ -157,15 +138,14 @@ def run(
         raise UsageError("--mapping says how to compile, and --program is compiled")
     check_writable(json_file)
     loaded = None if program is None else _program(program, hardware)
-    bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
-    timing = MemoryTiming(latency, bandwidth)
+    bundle, x = _model(encoder)
     with err.status("compiling") as status:
-        plan = plan_for(mapping, bundle.quantized, hardware, len(x), timing, status.update)
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), memory.timing, status.update)
         compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     simulated = backend == "rtl"
     options: dict[str, Any] = {}
     if simulated:
-        options = {"latency": latency, "bandwidth": bandwidth, "peek": explain, **files.options(hardware)}
+        options = {**asdict(memory), "peek": explain, **files.options(hardware)}
     for line in files.announce(hardware):
         err.print(escape(line))
     with _progress(len(compiled.operation_of), simulated) as callbacks:
@@ -181,7 +161,7 @@ def run(
         from systolith.runtime.explain import explain as explain_run
         from systolith.runtime.rtl import RtlDevice
 
-        again = RtlDevice(hardware, latency=latency, bandwidth=bandwidth, peek=True)
+        again = RtlDevice(hardware, **asdict(memory), peek=True)
         with err.status("explaining") as status:
             explanation = explain_run(compiled, compiled.regions(x), again, status.update)
         out.print(escape(str(explanation)), soft_wrap=True, highlight=False)
@@ -191,8 +171,8 @@ def run(
         outcome,
         model=bundle.name,
         backend=backend,
-        memory={"latency": latency, "bandwidth": bandwidth},
-        cosine=bundle.cosine(text, outcome.outputs[-1]),
+        memory=asdict(memory),
+        cosine=bundle.cosine(encoder.text, outcome.outputs[-1]),
     )
     print_run(out, record)
     for line in files.write(outcome.program, outcome.result):
@@ -204,29 +184,20 @@ def run(
 
 
 @app.command("compile")
+@grouped
 def compile_command(
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
-    model: ModelName = "minilm-l6",
-    text: Text = _SENTENCE,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
-    layers: Layers = None,
-    seed: Seed = 0,
-    hidden: Hidden = 64,
-    heads: Heads = 2,
-    ffn: Ffn = 128,
-    seq: Seq = 32,
+    encoder: EncoderOptions,
+    accelerator: Accelerator,
     mapping: MappingName = "heuristic",
 ) -> None:
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     check_writable(output)
-    bundle, x = _model(model, layers, seed, hidden, heads, ffn, seq, text)
+    bundle, x = _model(encoder)
     with err.status("compiling") as status:
-        plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryTiming(), status.update)
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryOptions().timing, status.update)
         compiled = compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     compiled.save(output)
     out.print(
@@ -236,17 +207,14 @@ def compile_command(
 
 
 @app.command()
+@grouped
 def disasm(
+    *,
     program: Annotated[Path, typer.Argument(help="Program file.")],
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    accelerator: Accelerator,
 ) -> None:
     """Print a program's instructions, each with its index and operation."""
-    named = any(option is not None for option in (preset, config, rows, cols, dim))
-    loaded = Program.load(program, configuration(preset, config, rows, cols, dim) if named else None)
+    loaded = Program.load(program, accelerator.configuration() if accelerator.named else None)
     try:
         instructions = disassemble(loaded.image.tobytes())
     except InstructionError as error:
@@ -257,20 +225,18 @@ def disasm(
 
 
 @app.command()
+@grouped
 def verilog(
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Directory of all files, or FILE.v for the Verilog alone.")
     ] = Path("build"),
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    accelerator: Accelerator,
 ) -> None:
     """Write the accelerator as Verilog, with its configuration, C header, register map, core file and example top."""
     from systolith.rtl.export.bundle import bundle
 
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     alone = output.suffix == ".v"
     if not alone and output.exists() and not output.is_dir():
         raise UsageError(f"cannot write to {output}: it is a file that is not named *.v")
@@ -289,13 +255,11 @@ def verilog(
 
 
 @app.command()
+@grouped
 def synth(
+    *,
     target: Annotated[str, typer.Option(help="ecp5, xc7, ice40 or generic.")] = "ecp5",
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    accelerator: Accelerator,
     pnr: Annotated[bool, typer.Option(help="Place and route too, for the clock (ecp5).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Placements; the median counts.")] = 3,
     mhz: Annotated[float, typer.Option(min=1, help="What place and route aims at.")] = 100,
@@ -310,7 +274,7 @@ def synth(
     from systolith.synthesis.tables import print_difference, print_synthesis
     from systolith.synthesis.targets import SynthesisError, target_named
 
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     check_writable(json_file)
     try:
         chosen = target_named(target)
@@ -334,16 +298,14 @@ def synth(
 
 
 @app.command()
+@grouped
 def info(
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    *,
+    accelerator: Accelerator,
     json_file: JsonFile = None,
 ) -> None:
     """Show a configuration and what follows from it."""
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     check_writable(json_file)
     print_info(out, hardware)
     if json_file is not None:
@@ -351,13 +313,11 @@ def info(
 
 
 @app.command()
+@grouped
 def sim(
+    *,
     benches: Annotated[list[str] | None, typer.Argument(help="Benches to run; all if none is named.")] = None,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    accelerator: Accelerator,
     seed: Annotated[int, typer.Option(min=0, help="What random stimulus follows from.")] = 0,
     effort: Annotated[float, typer.Option(min=0.001, help="Share of the full amount of random stimulus.")] = 0.1,
     list_only: Annotated[bool, typer.Option("--list", help="List the benches and run none.")] = False,
@@ -365,7 +325,7 @@ def sim(
     """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""
     from systolith.sim.run_benches import BENCHES, run_benches
 
-    hardware = configuration(preset or (None if config else "tiny"), config, rows, cols, dim)
+    hardware = accelerator.configuration("tiny")
     unknown = sorted(set(benches or ()) - set(BENCHES))
     if unknown:
         raise UsageError(f"unknown bench {unknown[0]!r}; the benches are {', '.join(BENCHES)}")

@@ -1,38 +1,129 @@
-"""Options that several commands have: which accelerator is meant."""
+"""Groups of options that several commands have: which accelerator, which encoder, which memory."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from systolith.analysis.bench_cases import MemoryTiming
+from systolith.models.registry import Model, load_model
 from systolith.rtl.config import Config, preset
 
-Preset = Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration in TOML.")]
-Rows = Annotated[int | None, typer.Option(help="Array rows.")]
-Cols = Annotated[int | None, typer.Option(help="Array columns.")]
-Dim = Annotated[int | None, typer.Option(help="Array rows and columns.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
+ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
+MappingName = Annotated[str, typer.Option(help="heuristic, search (guided, kept), or a mapping file of a layer.")]
 
 
 class UsageError(ValueError):
     """Options that contradict each other or name what is not there."""
 
 
-def configuration(name: str | None, file: Path | None, rows: int | None, cols: int | None, dim: int | None) -> Config:
-    """The accelerator that the options name.
+@dataclass(frozen=True)
+class Accelerator:
+    """Which accelerator is meant."""
 
-    Raises
-    ------
-    UsageError, ConfigError
-        If they exclude each other, or name none.
-    """
-    if name is not None and file is not None:
-        raise UsageError("--preset and --config exclude each other")
-    if dim is not None and (rows is not None or cols is not None):
-        raise UsageError("--dim excludes --rows and --cols")
-    config = Config.from_toml(file) if file is not None else preset(name or "default")
-    if dim is not None:
-        rows = cols = dim
-    if rows is not None or cols is not None:
-        config = config.resized(config.rows if rows is None else rows, config.cols if cols is None else cols)
-    return config
+    preset: Annotated[str | None, typer.Option(help="Named configuration: tiny, small, default or large.")] = None
+    config: Annotated[Path | None, typer.Option(help="Configuration in TOML.")] = None
+    rows: Annotated[int | None, typer.Option(help="Array rows.")] = None
+    cols: Annotated[int | None, typer.Option(help="Array columns.")] = None
+    dim: Annotated[int | None, typer.Option(help="Array rows and columns.")] = None
+
+    @property
+    def named(self) -> bool:
+        """Whether any of the options is given."""
+        return self != Accelerator()
+
+    def configuration(self, default: str = "default") -> Config:
+        """The accelerator that the options name; ``default`` is the preset if they name none.
+
+        Raises
+        ------
+        UsageError, ConfigError
+            If they exclude each other, or name none.
+        """
+        rows, cols = self.rows, self.cols
+        if self.preset is not None and self.config is not None:
+            raise UsageError("--preset and --config exclude each other")
+        if self.dim is not None and (rows is not None or cols is not None):
+            raise UsageError("--dim excludes --rows and --cols")
+        config = Config.from_toml(self.config) if self.config is not None else preset(self.preset or default)
+        if self.dim is not None:
+            rows = cols = self.dim
+        if rows is not None or cols is not None:
+            config = config.resized(config.rows if rows is None else rows, config.cols if cols is None else cols)
+        return config
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Which encoder is meant, and its input."""
+
+    model: ModelName = "minilm-l6"
+    text: Annotated[str, typer.Option(help="The sentence, for models that read text.")] = (
+        "The quick brown fox jumps over the lazy dog."
+    )
+    layers: Annotated[int | None, typer.Option(help="Only the first layers.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of the random encoder and its input.")] = 0
+    hidden: Annotated[int, typer.Option(help="Random encoder: hidden size.")] = 64
+    heads: Annotated[int, typer.Option(help="Random encoder: attention heads.")] = 2
+    ffn: Annotated[int, typer.Option(help="Random encoder: feed-forward size.")] = 128
+    seq: Annotated[int, typer.Option(help="Random encoder: tokens.")] = 32
+
+    def load(self) -> Model:
+        """The model, quantised.
+
+        Raises
+        ------
+        ModelError
+            If there is none of that name or shape.
+        """
+        if self.model == "random":
+            sizes = {"hidden": self.hidden, "heads": self.heads, "ffn": self.ffn, "tokens": self.seq}
+            return load_model(self.model, layers=self.layers, seed=self.seed, **sizes)
+        return load_model(self.model, layers=self.layers)
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Which memory the accelerator meets."""
+
+    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30
+    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0
+
+    @property
+    def timing(self) -> MemoryTiming:
+        return MemoryTiming(self.latency, self.bandwidth)
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as Typer wants it: each parameter that is a group of options becomes the options of the group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = hints[parameter.name]
+        if not is_dataclass(group):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=group))
+            continue
+        groups[parameter.name] = group
+        types = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name]
+                )
+            )
+
+    @wraps(command)
+    def with_groups(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
+        command(**options)
+
+    with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return with_groups

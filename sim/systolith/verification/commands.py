@@ -1,8 +1,8 @@
 """The command ``systolith verify``."""
 
 import json
+import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.files import check_writable, write_whole
+from systolith.options import JsonFile
 
 from .evidence import CAMPAIGNS, CampaignError, Evidence, Options, run_campaign
 
@@ -22,7 +23,7 @@ def verify(
     seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
     seconds: Annotated[float | None, typer.Option(min=1, help="Time for a campaign that can use more.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the share that runs in every test run.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Gather the evidence: run campaigns and print what each promise rests on."""
     unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
@@ -33,13 +34,17 @@ def verify(
     evidence: list[Evidence] = []
     with err.status("starting") as status:
         for name in campaigns or CAMPAIGNS:
+            began = time.monotonic()
             try:
                 rows = run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
             except ModuleNotFoundError as error:
                 raise CampaignError(f"campaign {name}: {error}") from error
             for row in rows:
                 err.print(f"{name}: {'pass' if row.passed else 'FAIL'}: {row.promise}", highlight=False)
+            err.print(f"{name}: {time.monotonic() - began:,.0f} s", highlight=False)
             evidence += rows
+            if json_file is not None:
+                write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
     table = Table(title="What this accelerator promises, and the evidence", title_justify="left")
     for column in ("promise", "evidence", "figure", "result"):
         table.add_column(column)
@@ -58,7 +63,5 @@ def verify(
         for cells in evidence[0].listing[1:]:
             listing.add_row(*cells)
         out.print(listing)
-    if json_file is not None:
-        write_whole(json_file, json.dumps([asdict(row) for row in evidence], indent=2) + "\n")
     if not evidence or not all(row.passed for row in evidence):
         raise typer.Exit(1)

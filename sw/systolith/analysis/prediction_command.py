@@ -15,6 +15,7 @@ from rich.table import Table
 
 from systolith.compiler.program import Program
 from systolith.files import check_writable, write_whole
+from systolith.options import JsonFile, MemoryOptions, grouped
 from systolith.rtl.isa import Instruction, disassemble
 from systolith.sim.dram import EVENT
 
@@ -27,17 +28,18 @@ from .report import operations_table
 out = Console()
 
 
+@grouped
 def predict_program(
+    *,
     program: Annotated[Path, typer.Argument(help="Program file, as compile writes it.")],
-    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
-    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    memory: MemoryOptions,
+    json_file: JsonFile = None,
 ) -> None:
     """Predict a program's cycles and estimate its energy, in milliseconds and without any hardware."""
     check_writable(json_file)
     loaded = Program.load(program)
     loaded.verify()
-    record = prediction_record(loaded, MemoryTiming(latency, bandwidth))
+    record = prediction_record(loaded, memory.timing)
     _print(program.name, record)
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")

@@ -18,7 +18,7 @@ from systolith.compiler.mapping import MappingError, ProductShape
 from systolith.compiler.plan import Plan, Shape
 from systolith.files import check_writable, write_whole
 from systolith.models.quantized import QuantizedEncoder
-from systolith.options import Cols, ConfigFile, Dim, Preset, Rows, UsageError, configuration
+from systolith.options import Accelerator, JsonFile, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
 from systolith.sim.build import cache_directory
 from systolith.survey.profile import check_tokens, network_of
@@ -60,7 +60,9 @@ def plan_for(
     return plan
 
 
+@grouped
 def map_command(
+    *,
     workload: Annotated[str, typer.Option(help="layer, or a product as TOKENSxINPUTSxOUTPUTS.")] = "layer",
     model: Annotated[str, typer.Option(help="Layer of bert-base, bert-large or minilm-l6.")] = "minilm-l6",
     seq: Annotated[int, typer.Option(help="Tokens of the layer.")] = 128,
@@ -72,22 +74,17 @@ def map_command(
     samples: Annotated[int, typer.Option(min=1, help="Mappings to predict at most.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="What random choices follow from.")] = 0,
     confirm: Annotated[bool, typer.Option("--confirm", help="Run heuristic and best on the RTL too.")] = False,
-    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30,
-    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    rows: Rows = None,
-    cols: Cols = None,
-    dim: Dim = None,
+    memory: MemoryOptions,
+    accelerator: Accelerator,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the better mapping here.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Search for the best mapping of a layer or a matrix product: tile sizes, loop order, what stays on the chip."""
-    hardware = configuration(preset, config, rows, cols, dim)
+    hardware = accelerator.configuration()
     check_objective(objective)
     check_writable(output)
     check_writable(json_file)
-    timing = MemoryTiming(latency, bandwidth)
+    timing = memory.timing
     problem: Problem[Any]
     shape: Shape | ProductShape
     if workload == "layer":

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.files import write_whole
-from systolith.rtl.config import Config, preset
+from systolith.options import Accelerator, JsonFile, grouped
+from systolith.rtl.config import preset
 from systolith.sim.build import cache_directory
 
 from .figure import FIGURES, FigureTable, Options, SurveyError
@@ -52,7 +53,7 @@ def profile(
     ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
     operations: Annotated[bool, typer.Option(help="Each operation, not groups of them.")] = False,
     roofline: Annotated[Path | None, typer.Option(help="Draw the roofline of the default accelerator here.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the counts to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """FLOPs, memory operations and arithmetic intensity of a network, counted as the survey does."""
     from systolith.analysis.operations import total
@@ -71,16 +72,17 @@ def profile(
         draw_roofline({title: total(counted) for title, counted in points}, preset("default"), roofline)
 
 
+@grouped
 def bound(
+    *,
     model: Annotated[str, typer.Option(help="bert-base, bert-large or minilm-l6.")] = "bert-base",
     seq: Annotated[str, typer.Option(help="Tokens, joined by commas.")] = "128",
-    preset_name: Annotated[str, typer.Option("--preset", help="tiny, small, default or large.")] = "default",
-    config: Annotated[Path | None, typer.Option(help="Configuration in TOML, instead of a preset.")] = None,
+    accelerator: Accelerator,
     hidden: Annotated[int | None, typer.Option(help="Hidden size, if another than the model's.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
     ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
     measure: Annotated[bool, typer.Option(help="Run the layer on the RTL too.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the bounds to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
     from .bound import layer_bounds
@@ -90,7 +92,7 @@ def bound(
     network = network_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
     if network.decoder:
         raise SurveyError(f"{model} is a decoder; bounds are of encoder layers")
-    hardware = Config.from_toml(config) if config else preset(preset_name)
+    hardware = accelerator.configuration()
     options = Options(cache=cache_directory() / "survey")
     records = []
     for tokens in _lengths(seq):
