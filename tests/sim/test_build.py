@@ -5,18 +5,10 @@ from pathlib import Path
 import pytest
 
 from systolith.rtl.config import preset
-from systolith.sim.build import build, cache_directory
+from systolith.sim.build import build
 from systolith.sim.toolchain import SimulationError
 
 TINY = preset("tiny")
-
-
-def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
-    assert cache_directory() == tmp_path
-    monkeypatch.delenv("SYSTOLITH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_directory() == tmp_path / "systolith"
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

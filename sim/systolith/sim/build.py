@@ -1,26 +1,22 @@
 """Simulators of accelerators, built when first needed and kept in a cache.
 
 Generated Verilog is keyed by the configuration and the sources that generate it; a simulator by that Verilog, the
-testbench, the C++, the tools and their options. An entry is made in a temporary directory and renamed into place,
-so that an interrupted build leaves nothing that looks like a finished one.
+testbench, the C++, the tools and their options.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from systolith.rtl.config import Config
 
 from .block import Block, block_sources
+from .cache import cache_directory, new_entry
 from .testbench import PARTS, MemoryPort, control_file, testbench
 from .toolchain import CPP, SimulationError, Sources, Toolchain
 
@@ -35,13 +31,6 @@ class Simulator:
 
     executable: Path
     tracing: str | None
-
-
-def cache_directory() -> Path:
-    """``$SYSTOLITH_CACHE``, else ``systolith`` in the user's cache directory."""
-    if chosen := os.environ.get("SYSTOLITH_CACHE"):
-        return Path(chosen).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "systolith"
 
 
 def build(
@@ -114,7 +103,7 @@ def _simulator(
     try:
         inputs = design()
         name = f"{prefix}-{_hash(tools.fingerprint, *inputs.values(), *own)}"
-        with _new_entry(cache, name) as work:
+        with new_entry(cache, name) as work:
             if work is not None:
                 for file, text in inputs.items():
                     (work / file).write_text(text, encoding="utf-8")
@@ -134,7 +123,7 @@ def _verilog(cache: Path, config: Config, step: Callable[[str], None]) -> str:
     """The accelerator's Verilog, generated once for the same configuration and sources."""
     amaranth = importlib.metadata.version("amaranth")
     name = f"verilog-{_hash(config.to_toml(), amaranth, _source('rtl'), _source('numerics'))}"
-    with _new_entry(cache, name) as work:
+    with new_entry(cache, name) as work:
         if work is not None:
             step("generating Verilog")
             text: str = importlib.import_module("systolith.rtl.verilog").generate(config)
@@ -149,7 +138,7 @@ def _block_sources(cache: Path, block: Block, config: Config, step: Callable[[st
     own = [(here / path).read_text(encoding="utf-8") for path in _BLOCK_SOURCES]
     sources = (_source("rtl"), _source("numerics"), *own)
     name = f"block-{_hash(block.name, str(block.played), config.to_toml(), amaranth, *sources)}"
-    with _new_entry(cache, name) as work:
+    with new_entry(cache, name) as work:
         if work is not None:
             step(f"{block.name}: generating Verilog")
             for file, text in block_sources(block, config).items():
@@ -160,33 +149,10 @@ def _block_sources(cache: Path, block: Block, config: Config, step: Callable[[st
 def _library(cache: Path, tools: Toolchain, sources: Sources) -> list[Path]:
     """Objects of Verilator's run-time library, compiled once for all designs."""
     name = f"library-{_hash(tools.fingerprint, *map(str, sources.library))}"
-    with _new_entry(cache, name) as work:
+    with new_entry(cache, name) as work:
         if work is not None:
             tools.compile_library(sources, work)
     return sorted((cache / name).glob("*.o"))
-
-
-@contextlib.contextmanager
-def _new_entry(cache: Path, name: str) -> Iterator[Path | None]:
-    """A directory to fill, which becomes ``cache/name`` when all went well; None if that exists already.
-
-    Locked meanwhile: another process that wants the same entry waits for it instead of making it again.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    if (cache / name).exists():
-        yield None
-        return
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (cache / name).exists():
-            yield None
-            return
-        work = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
-        try:
-            yield work
-            work.rename(cache / name)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _source(package: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from systolith.files import read_bytes, write_whole
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 
 SOURCE = Path(__file__).with_name("kernels.c")
 #: SiFive's U54 is a scalar in-order RV64GC core. -ffp-contract: a product and its sum are one instruction.

@@ -20,7 +20,7 @@ from systolith.files import check_writable, write_whole
 from systolith.models.quantized import QuantizedEncoder
 from systolith.options import Accelerator, JsonFile, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 from systolith.survey.profile import check_tokens, network_of
 
 from .choose import choose_plan

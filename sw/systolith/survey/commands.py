@@ -13,7 +13,7 @@ from rich.table import Table
 from systolith.files import write_whole
 from systolith.options import Accelerator, JsonFile, grouped
 from systolith.rtl.config import preset
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 
 from .figure import FIGURES, FigureTable, Options, SurveyError
 from .produce import produce_all

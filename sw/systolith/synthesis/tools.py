@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from systolith.files import write_whole
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 
 from .targets import SynthesisError
 

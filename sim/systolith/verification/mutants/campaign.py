@@ -19,7 +19,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 from systolith.verification.evidence import Evidence, Options, Report
 
 from .mutation import Mutation, mutations, sample

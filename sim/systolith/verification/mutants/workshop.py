@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from systolith.sim.build import cache_directory
+from systolith.sim.cache import cache_directory
 
 from .mutation import Mutation
 from .run import Job, Verdict

@@ -1,0 +1,61 @@
+"""The cache of what takes long to make: simulators and Verilog.
+
+An entry is a directory, made under another name and renamed into place, so that an interruption leaves nothing that
+looks like a finished one. What nobody used for a month goes when something new is made.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Entries of the cache, whole or interrupted, and how long one is kept unused, in seconds.
+_ENTRY = re.compile(r".+-[0-9a-f]{16}|partial-.+")
+_KEPT = 30 * 24 * 3600
+
+
+def cache_directory() -> Path:
+    """``$SYSTOLITH_CACHE``, else ``systolith`` in the user's cache directory."""
+    if chosen := os.environ.get("SYSTOLITH_CACHE"):
+        return Path(chosen).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "systolith"
+
+
+@contextlib.contextmanager
+def new_entry(cache: Path, name: str) -> Iterator[Path | None]:
+    """A directory to fill, which becomes ``cache/name`` when all went well; None if that exists already.
+
+    Locked meanwhile: another process that wants the same entry waits for it instead of making it again.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    if (cache / name).exists():
+        with contextlib.suppress(OSError):
+            os.utime(cache / name)
+        yield None
+        return
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (cache / name).exists():
+            yield None
+            return
+        work = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
+        try:
+            yield work
+            work.rename(cache / name)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        _prune(cache)
+
+
+def _prune(cache: Path) -> None:
+    """Remove entries that nothing used for :data:`_KEPT`, each whole: whoever wants one again makes it again."""
+    for entry in cache.iterdir():
+        with contextlib.suppress(OSError):
+            if _ENTRY.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _KEPT:
+                gone = entry.rename(cache / f"partial-{entry.name}")
+                shutil.rmtree(gone)
