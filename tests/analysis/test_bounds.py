@@ -1,10 +1,19 @@
 """The bounds of workloads, and of products alone."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from systolith.analysis.bounds import Product, bound, encoder_work, gemm_work, product_traffic
+from systolith.analysis.bounds import (
+    Product,
+    bound,
+    encoder_work,
+    gemm_work,
+    memory_cycles,
+    on_chip_bytes,
+    product_traffic,
+)
 from systolith.rtl.config import Config, preset
 
 
@@ -18,6 +27,24 @@ def test_a_large_product_moves_more_the_less_fits_on_the_chip(on_chip):
     product = Product(2048, 2048, 2048)
     assert product_traffic(product, on_chip) == 2 * 2048**3 / math.sqrt(on_chip) - 2 * on_chip
     assert product_traffic(product, on_chip) > product_traffic(product, 4 * on_chip)
+
+
+def test_traffic_counts_both_directions_of_which_each_takes_a_beat_a_cycle():
+    config = Config(rows=16, cols=16, axi_data_width=128)
+    assert memory_cycles(320, 160, 0, config) == 20
+    assert memory_cycles(320, 160, 960, config) == 30
+    assert memory_cycles(320, 160, 0, config, bandwidth=8) == 60
+    assert memory_cycles(320, 160, 960, config, bandwidth=8) == 120
+
+
+def test_a_large_product_on_a_small_chip_is_limited_by_its_traffic():
+    config = replace(preset("tiny"), rows=16, cols=16, scratchpad_bytes=8 << 10, accumulator_bytes=8 << 10)
+    least = bound(gemm_work(4096, 4096, 4096), config)
+    moved = product_traffic(Product(4096, 4096, 4096), on_chip_bytes(config))
+    assert least.memory == moved / 2 / config.bus_bytes
+    assert least.memory > 4 * 4096 * 4096 / config.bus_bytes
+    # The registers of the array come on top of the memories.
+    assert on_chip_bytes(config) > on_chip_bytes(preset("tiny")) - (32 << 10)
 
 
 def test_few_lanes_make_the_vector_unit_the_limit():

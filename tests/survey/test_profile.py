@@ -2,12 +2,13 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
 from systolith import cli
 from systolith.rtl.config import preset
-from systolith.survey.bound import layer_bounds
+from systolith.survey.bound import layer_bounds, operation_bounds
 from systolith.survey.figure import Options, run_figure
 from systolith.survey.hybrid import Shape
 from systolith.survey.profile import SURVEY, ridge
@@ -56,14 +57,27 @@ def test_an_operation_is_bounded_by_what_the_array_does_in_a_cycle(monkeypatch, 
     assert record["layer"]["measured"] is None
 
 
-def test_no_operation_is_measured_faster_than_its_bound(tmp_path):
+@pytest.mark.parametrize("lanes", [4, 1])
+def test_no_operation_is_measured_faster_than_its_bound(tmp_path, lanes):
     shape = Shape(hidden=32, heads=2, ffn=64, tokens=8)
-    found = layer_bounds(shape, preset("tiny"), Options(cache=tmp_path), lambda text: None, measured=True)
+    config = replace(preset("tiny"), lanes=lanes)
+    found = layer_bounds(shape, config, Options(cache=tmp_path), lambda text: None, measured=True)
     assert found.measured is not None
     assert found.measured >= found.layer.cycles
     for operation in found.operations:
         assert operation.measured is not None
         assert operation.measured >= operation.compute
+    assert found.measured == sum(o.measured or 0 for o in found.operations)
+
+
+def test_projections_share_their_input():
+    """An accelerator that holds the input reads it once, and the weights: no bound may ask for more."""
+    shape = Shape(hidden=384, heads=12, ffn=1536, tokens=400)
+    config = preset("default")
+    assert shape.tokens * shape.hidden < config.scratchpad_bytes
+    projections = operation_bounds(shape, config)[0]
+    read, written = 400 * 384 + 3 * 384 * 384, 3 * 400 * 384
+    assert projections.memory == max(read, written) / config.bus_bytes
 
 
 @pytest.mark.parametrize(

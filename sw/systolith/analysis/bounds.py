@@ -9,7 +9,8 @@ A bound is the largest of three (Kim et al., arXiv 2302.14017, section 2.3, coun
   normalises passes a second time.
 
 A product alone, whose operands and result lie in DRAM, must move more where the on-chip memory is small
-(:func:`product_traffic`). That holds of no chain of products, as results may stay on the chip.
+(:func:`product_traffic`). That holds of no chain of products, as results may stay on the chip, and of classical
+multiplication, which is what an array does.
 """
 
 import math
@@ -19,6 +20,8 @@ from systolith.rtl.config import Config
 
 #: Bytes of one column's vector parameters (bias, two multipliers).
 _PARAMETER_BYTES = 8
+#: Bytes of registers and queues: more than synthesis counts (docs/cost.md), in all, for each PE and for each lane.
+_REGISTERS, _PE_REGISTERS, _LANE_REGISTERS = 8 << 10, 16, 256
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class Product:
     @property
     def macs(self) -> int:
         return self.count * self.rows * self.depth * self.columns
+
+    @property
+    def operand_bytes(self) -> int:
+        """Both factors, int8."""
+        return self.count * self.depth * (self.rows + self.columns)
+
+    @property
+    def result_bytes(self) -> int:
+        return self.count * self.rows * self.columns
 
     def padded_cycles(self, config: Config) -> int:
         """Cycles of the array with depth and columns padded to whole tiles."""
@@ -76,27 +88,41 @@ class Bound:
 
 def bound(work: Work, config: Config, bandwidth: int = 0) -> Bound:
     """The bound of ``work``; ``bandwidth`` is bytes a cycle shared by both directions, 0 a beat a cycle each way."""
-    one_way = max(work.read_bytes, work.written_bytes) / config.bus_bytes
-    both_ways = (work.read_bytes + work.written_bytes) / bandwidth if bandwidth else 0.0
+    alone = len(work.products) == 1
+    moved = product_traffic(work.products[0], on_chip_bytes(config)) if alone else 0.0
+    memory = memory_cycles(work.read_bytes, work.written_bytes, moved, config, bandwidth)
     vector = work.vector_elements / config.lanes
     return Bound(
         compute=work.macs / (config.rows * config.cols),
-        memory=max(one_way, both_ways),
+        memory=memory,
         vector=vector,
-        padded=max(sum(p.padded_cycles(config) for p in work.products), one_way, both_ways, vector),
+        padded=max(sum(p.padded_cycles(config) for p in work.products), memory, vector),
     )
 
 
+def memory_cycles(read: int, written: int, moved: float, config: Config, bandwidth: int = 0) -> float:
+    """Cycles at the least for so many bytes read, so many written, and ``moved`` in either direction, which counts
+    both; ``bandwidth`` as in :func:`bound`."""
+    # A beat each way in a cycle: whatever moves, at least half of it goes one way.
+    one_way = max(read, written, moved / 2) / config.bus_bytes
+    return max(one_way, max(read + written, moved) / bandwidth if bandwidth else 0.0)
+
+
+def on_chip_bytes(config: Config) -> int:
+    """Bytes that the accelerator can hold at most: its memories, and more than all of its registers."""
+    memories = config.scratchpad_bytes + config.accumulator_bytes + config.parameter_bytes
+    return memories + _REGISTERS + _PE_REGISTERS * config.rows * config.cols + _LANE_REGISTERS * config.lanes
+
+
 def product_traffic(product: Product, on_chip: int) -> float:
-    """Bytes that must cross the bus for a product alone, int8, with ``on_chip`` bytes of memory.
+    """Bytes that must cross the bus, in both directions, for a product alone, int8, with ``on_chip`` bytes of memory.
 
     Each operand and the result once; and no schedule moves fewer than ``2 m n k / sqrt(S) - 2 S`` elements where ``S``
     fit on the chip (Smith, Lowery, Langou, van de Geijn, arXiv 1702.02017, after Hong and Kung 1981 and Irony, Toledo
     and Tiskin 2004). An element takes a byte at least, so ``on_chip`` bytes hold no more than as many.
     """
-    once = product.rows * product.depth + product.depth * product.columns + product.rows * product.columns
-    least = 2 * product.rows * product.depth * product.columns / math.sqrt(on_chip) - 2 * on_chip
-    return product.count * max(float(once), least)
+    once = product.operand_bytes + product.result_bytes
+    return max(float(once), 2 * product.macs / math.sqrt(on_chip) - product.count * 2 * on_chip)
 
 
 def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int) -> Work:

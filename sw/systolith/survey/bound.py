@@ -3,7 +3,15 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from systolith.analysis.bounds import Bound, Product, bound, encoder_work, product_traffic
+from systolith.analysis.bounds import (
+    Bound,
+    Product,
+    bound,
+    encoder_work,
+    memory_cycles,
+    on_chip_bytes,
+    product_traffic,
+)
 from systolith.rtl.config import Config
 
 from .figure import FigureTable, Options, Report
@@ -26,9 +34,11 @@ class OperationBound:
 
     Attributes
     ----------
-    compute, vector : float, cycles
-        Hold wherever the operands lie.
-    alone : float, cycles
+    compute : float, cycles
+        What its multiply-accumulates take of the array, within a layer too.
+    vector : float, cycles
+        What its results take of the lanes, which may work beside the array's next operation.
+    memory : float, cycles
         What its traffic takes if the operands come from DRAM and the result goes there.
     measured : int or None, cycles
         Of the array on it or waiting for it, in a run of the whole layer on the RTL.
@@ -37,13 +47,13 @@ class OperationBound:
     name: str
     compute: float
     vector: float
-    alone: float
+    memory: float
     measured: int | None
 
     @property
-    def cycles(self) -> float:
-        """The bound within a layer, whose intermediate results may stay on the chip."""
-        return max(self.compute, self.vector)
+    def alone(self) -> float:
+        """The bound of the operation as a program of its own."""
+        return max(self.compute, self.vector, self.memory)
 
 
 def layer_bound(shape: Shape, config: Config) -> Bound:
@@ -58,23 +68,24 @@ def operation_bounds(shape: Shape, config: Config, whole: Whole | None = None) -
     size = hidden // heads
     scores = Product(tokens, size, tokens, heads, constant=False)
     context = Product(tokens, tokens, size, heads, constant=False)
-    # Product, and how many elements pass the lanes: results once, LayerNorm's a second time.
+    # Product, and how many elements pass the lanes: results once, LayerNorm's a second time. The projections share
+    # their first factor.
     rows = {
-        "projections": (Product(tokens, hidden, hidden, 3), 3 * tokens * hidden),
+        "projections": (Product(tokens, hidden, 3 * hidden), 3 * tokens * hidden),
         "scores, softmax": (scores, heads * tokens * tokens),
         "context": (context, tokens * hidden),
         "output projection, norm": (Product(tokens, hidden, hidden), 2 * tokens * hidden),
         "ffn1, GELU": (Product(tokens, hidden, ffn), tokens * ffn),
         "ffn2, norm": (Product(tokens, ffn, hidden), 2 * tokens * hidden),
     }
-    on_chip = config.scratchpad_bytes + config.accumulator_bytes
     return [
         OperationBound(
             name=name,
             compute=product.macs / (config.rows * config.cols),
             vector=elements / config.lanes,
-            # A beat each way in a cycle: whatever is read and written, at least half of it goes one way.
-            alone=product_traffic(product, on_chip) / (2 * config.bus_bytes),
+            memory=memory_cycles(
+                product.operand_bytes, product.result_bytes, product_traffic(product, on_chip_bytes(config)), config
+            ),
             measured=sum(whole.operations[part][0] for part in MEASURED[name]) if whole else None,
         )
         for name, (product, elements) in rows.items()
@@ -97,26 +108,26 @@ class LayerBounds:
             "shape": asdict(self.shape),
             "config": self.config.to_dict(),
             "layer": asdict(self.layer) | {"cycles": self.layer.cycles, "measured": self.measured},
-            "operations": {o.name: asdict(o) | {"cycles": o.cycles} for o in self.operations},
+            "operations": {o.name: asdict(o) | {"alone": o.alone} for o in self.operations},
         }
 
     def table(self) -> FigureTable:
         """The table of ``systolith bound``."""
         shape, config, layer = self.shape, self.config, self.layer
-        rows = [_row(o.name, o.compute, o.vector, f"{o.alone:,.0f}", o.cycles, o.measured) for o in self.operations]
-        rows.append(
-            _row("layer", layer.compute, layer.vector, f"{layer.memory:,.0f}", layer.cycles, self.measured)
-        )  # fmt: skip
+        rows = [(o.name, o.compute, o.vector, o.memory, o.alone, o.compute, o.measured) for o in self.operations]
+        rows.append(("layer", layer.compute, layer.vector, layer.memory, layer.cycles, layer.cycles, self.measured))
         return FigureTable(
             title=f"{shape.tokens} tokens, hidden {shape.hidden}, {shape.heads} heads, FFN {shape.ffn}, "
             f"{config.rows}x{config.cols}: cycles",
-            columns=("operation", "compute", "vector", "memory", "bound", "measured", "bound / measured"),
-            rows=tuple(rows),
-            note="Bounds are computed. Memory of an operation: alone, operands and result in DRAM, at least "
-            "2mnk/sqrt(S) - 2S bytes (arXiv 1702.02017) in both directions; in a layer they may stay on the chip, so "
-            "it is no part of its bound there; of the layer: every weight, input and output byte once. "
+            columns=("operation", "compute", "vector", "memory", "alone", "measured", "bound / measured"),
+            rows=tuple(_row(*row) for row in rows),
+            note="Bounds are computed. Memory of an operation: operands and result in DRAM once, and at least "
+            "2mnk/sqrt(S) - 2S bytes in both directions (arXiv 1702.02017), S all that the chip holds; of the layer: "
+            "every weight, input and output byte once. Alone: the largest of the three. In the layer, operands may "
+            "stay on the chip or come early, and the lanes work beside the array's next operation: there the bound on "
+            "the array's cycles is compute. "
             + ("Measured: RTL, cycles of the array on the operation or waiting for it." if self.measured else ""),
-        )
+        )  # fmt: skip
 
 
 def layer_bounds(shape: Shape, config: Config, options: Options, report: Report, *, measured: bool) -> LayerBounds:
@@ -131,6 +142,8 @@ def layer_bounds(shape: Shape, config: Config, options: Options, report: Report,
     )
 
 
-def _row(name: str, compute: float, vector: float, memory: str, least: float, measured: int | None) -> tuple[str, ...]:
+def _row(
+    name: str, compute: float, vector: float, memory: float, alone: float, least: float, measured: int | None
+) -> tuple[str, ...]:
     took, share = (f"{measured:,}", f"{least / measured:.1%}") if measured else ("", "")
-    return (name, f"{compute:,.0f}", f"{vector:,.0f}", memory, f"{least:,.0f}", took, share)
+    return (name, *(f"{cycles:,.0f}" for cycles in (compute, vector, memory, alone)), took, share)
