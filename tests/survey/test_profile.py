@@ -45,6 +45,13 @@ def test_a_profile_is_written_as_json(monkeypatch, tmp_path, capsys):
     assert "infinite local memory" in capsys.readouterr().out
 
 
+def test_the_roofline_is_that_of_the_accelerator_that_is_named(monkeypatch, tmp_path):
+    for name, turn in (("default", 32), ("tiny", 4)):
+        target = tmp_path / f"{name}.svg"
+        assert command(monkeypatch, "profile", "--preset", name, "--roofline", str(target)) == 0
+        assert f"<!-- ridge: {turn} FLOP/B -->" in target.read_text()
+
+
 def test_an_operation_is_bounded_by_what_the_array_does_in_a_cycle(monkeypatch, capsys, tmp_path):
     sizes = ("--hidden", "32", "--heads", "2", "--ffn", "64")
     target = tmp_path / "bound.json"
@@ -88,12 +95,19 @@ def test_projections_share_their_input():
         (("profile", "--seq", "0"), "tokens must be 1 to 65536, not 0"),
         (("profile", "--heads", "5"), "no multiple of 5 heads"),
         (("profile", "--model", "resnet50", "--heads", "5"), "resnet50 has no layers"),
-        (("bound", "--model", "gpt2"), "gpt2 is a decoder"),
+        (("profile", "--roofline", "a.foo"), "a.foo is no picture that can be drawn; the kinds are .svg, .png, .pdf"),
+        (("profile", "--roofline", "nowhere/a.svg"), "cannot write nowhere/a.svg"),
+        (("profile", "--roofline", "/tmp"), "cannot write /tmp: it is a directory"),
+        (("profile", "--json", "nowhere/a.json"), "cannot write nowhere/a.json"),
+        (("bound", "--json", "nowhere/a.json"), "cannot write nowhere/a.json"),
+        (("bound", "--model", "gpt2"), "'gpt2' has no encoder layers that are known; minilm-l6, bert-base"),
+        (("bound", "--model", "resnet50"), "'resnet50' has no encoder layers that are known; minilm-l6, bert-base"),
         (("bound", "--preset", "huge"), "unknown preset 'huge'"),
     ],
 )
 def test_bad_input_is_one_sentence(monkeypatch, capsys, arguments, said):
     assert command(monkeypatch, *arguments) == 2
-    error = capsys.readouterr().err
+    printed, error = capsys.readouterr()
     assert said in error
     assert error.count("\n") == 1
+    assert not printed

@@ -14,8 +14,8 @@ from systolith.analysis.bounds import (
 )
 from systolith.rtl.config import Config
 
-from .figure import FigureTable, Options, Report
-from .hybrid import Shape, Whole, whole_layer
+from .figure import Figure, FigureTable, Options, Report
+from .hybrid import Shape, Whole, subject, whole_layer
 
 #: Operations of this table -> those of the compiler, whose cycles are measured.
 MEASURED = {
@@ -139,6 +139,15 @@ def layer_bounds(shape: Shape, config: Config, options: Options, report: Report,
         layer_bound(shape, config),
         operation_bounds(shape, config, whole),
         whole.cycles if whole else None,
+    )
+
+
+def figure(options: Options, report: Report) -> Figure:
+    """The bounds of BERT-Base's layer at the survey's lengths, and a run of each on the RTL."""
+    shapes, config = subject(options)
+    found = [layer_bounds(shape, config, options, report, measured=True) for shape in shapes]
+    return Figure(
+        tables=tuple(bounds.table() for bounds in found), data={"layers": [bounds.record() for bounds in found]}
     )
 
 

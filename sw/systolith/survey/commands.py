@@ -10,14 +10,15 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from systolith.files import write_whole
+from systolith.files import check_writable, write_whole
 from systolith.options import Accelerator, JsonFile, grouped
-from systolith.rtl.config import preset
 from systolith.sim.cache import cache_directory
 
 from .figure import FIGURES, FigureTable, Options, SurveyError
 from .produce import produce_all
 
+#: Pictures that can be drawn.
+_PICTURES = (".svg", ".png", ".pdf")
 out = Console()
 err = Console(stderr=True)
 
@@ -44,7 +45,9 @@ def survey(
                 out.print(table.note, style="dim", markup=False, soft_wrap=True)
 
 
+@grouped
 def profile(
+    *,
     model: Annotated[str, typer.Option(help="bert-base, bert-large, gpt2, minilm-l6 or resnet50.")] = "bert-base",
     seq: Annotated[str, typer.Option(help="Tokens, joined by commas.")] = "128,512",
     layers: Annotated[int | None, typer.Option(help="Layers, if others than the model's.")] = None,
@@ -52,7 +55,8 @@ def profile(
     heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
     ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
     operations: Annotated[bool, typer.Option(help="Each operation, not groups of them.")] = False,
-    roofline: Annotated[Path | None, typer.Option(help="Draw the roofline of the default accelerator here.")] = None,
+    roofline: Annotated[Path | None, typer.Option(help="Draw the accelerator's roofline here (.svg, .png).")] = None,
+    accelerator: Accelerator,
     json_file: JsonFile = None,
 ) -> None:
     """FLOPs, memory operations and arithmetic intensity of a network, counted as the survey does."""
@@ -60,6 +64,11 @@ def profile(
 
     from .profile import draw_roofline, profile_table, profiles, record_of
 
+    hardware = accelerator.configuration()
+    check_writable(json_file)
+    check_writable(roofline)
+    if roofline is not None and roofline.suffix not in _PICTURES:
+        raise SurveyError(f"{roofline} is no picture that can be drawn; the kinds are {', '.join(_PICTURES)}")
     sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
     points = profiles(model, _lengths(seq), sizes)
     for title, counted in points:
@@ -69,7 +78,7 @@ def profile(
     if json_file is not None:
         write_whole(json_file, json.dumps(record_of(points), indent=1) + "\n")
     if roofline is not None:
-        draw_roofline({title: total(counted) for title, counted in points}, preset("default"), roofline)
+        draw_roofline({title: total(counted) for title, counted in points}, hardware, roofline)
 
 
 @grouped
@@ -87,12 +96,11 @@ def bound(
     """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
     from .bound import layer_bounds
     from .hybrid import Shape
-    from .profile import check_tokens, network_of
+    from .profile import check_tokens, encoder_of
 
-    network = network_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
-    if network.decoder:
-        raise SurveyError(f"{model} is a decoder; bounds are of encoder layers")
+    network = encoder_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
     hardware = accelerator.configuration()
+    check_writable(json_file)
     options = Options(cache=cache_directory() / "survey")
     records = []
     for tokens in _lengths(seq):

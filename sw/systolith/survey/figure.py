@@ -14,6 +14,7 @@ Report = Callable[[str], None]
 #: Experiment -> (its module, the question that it answers).
 FIGURES: dict[str, tuple[str, str]] = {
     "profile": ("profile", "What do Transformers compute and move, and which side of the roofline are they on?"),
+    "bound": ("bound", "What is the least that a layer and its operations could take, and what do they take?"),
     "host": ("host", "What do non-linear functions cost on the host, and what do units for them bring?"),
     "units": ("units", "What does each non-linear unit bring alone, and are look-ups as good as polynomials?"),
     "unit-area": ("unit_area", "What does each non-linear unit take in silicon?"),

@@ -44,6 +44,20 @@ def network_of(model: str, sizes: dict[str, int | None]) -> Network:
     return network
 
 
+def encoder_of(model: str, sizes: dict[str, int | None]) -> Network:
+    """The encoder of that name, with the sizes that are not None in place of its own.
+
+    Raises
+    ------
+    SurveyError
+        If there is no such encoder, or a size makes none.
+    """
+    encoders = [name for name, network in NETWORKS.items() if not network.decoder]
+    if model not in encoders:
+        raise SurveyError(f"{model!r} has no encoder layers that are known; {', '.join(encoders)} have")
+    return network_of(model, sizes)
+
+
 def check_tokens(tokens: int) -> int:
     """``tokens``; ``SurveyError`` if they are too few or too many."""
     if not 1 <= tokens <= MAX_TOKENS:
