@@ -15,16 +15,18 @@ from typing import Any
 
 from .workload import SweepError
 
+#: Why a sweep on a cluster ends early.
+LOST = "the connection to the Dask scheduler was lost; the same command goes on"
 #: Seconds that a worker gets to clean up after its parent died.
 _GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Workers:
-    """``open(alone)`` gives an executor, of one process if ``alone``; ``width`` is how many tasks it gets at once."""
+    """``open(alone)`` gives an executor, of one process if ``alone``; ``width()`` is how many tasks it may have now."""
 
     open: Callable[[bool], AbstractContextManager[Executor]]
-    width: int
+    width: Callable[[], int]
 
 
 def local_workers(jobs: int) -> Workers:
@@ -46,7 +48,7 @@ def local_workers(jobs: int) -> Workers:
         finally:
             executor.shutdown(cancel_futures=True)
 
-    return Workers(pool, jobs)
+    return Workers(pool, lambda: jobs)
 
 
 def dask_workers(address: str) -> Workers:
@@ -70,7 +72,14 @@ def dask_workers(address: str) -> Workers:
         finally:
             executor.shutdown(wait=False)
 
-    return Workers(pool, max(2 * sum(client.nthreads().values()), 2))
+    def width() -> int:
+        # Asked each time, as workers come and go. Two tasks a thread: the next one is there when one ends.
+        try:
+            return 2 * sum(client.nthreads().values())
+        except (OSError, AttributeError) as error:  # a client that has given up has no scheduler
+            raise SweepError(LOST) from error
+
+    return Workers(pool, width)
 
 
 class _Stopped(SystemExit):
