@@ -54,14 +54,10 @@ def local_workers(jobs: int) -> Workers:
 def dask_workers(address: str) -> Workers:
     """The workers of the Dask scheduler at ``address``; ``SweepError`` if it cannot be reached or Dask is missing."""
     try:
-        from distributed import Client
         from distributed.cfexecutor import ClientExecutor
     except ImportError as error:
         raise SweepError("--scheduler needs Dask: pip install systolith[cluster]") from error
-    try:
-        client: Any = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise SweepError(f"no Dask scheduler answers at {address}") from error
+    client = _connect(address)
 
     @contextmanager
     def pool(alone: bool) -> Iterator[Executor]:
@@ -75,11 +71,35 @@ def dask_workers(address: str) -> Workers:
     def width() -> int:
         # Asked each time, as workers come and go. Two tasks a thread: the next one is there when one ends.
         try:
-            return 2 * sum(client.nthreads().values())
+            threads: dict[str, int] = client.nthreads()
         except (OSError, AttributeError) as error:  # a client that has given up has no scheduler
             raise SweepError(LOST) from error
+        return 2 * sum(threads.values())
 
     return Workers(pool, width)
+
+
+def _connect(address: str) -> Any:
+    """A client of the Dask scheduler at ``address``."""
+    from distributed import Client
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address, strict=True)
+        get_backend(scheme).get_address_host(place)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise SweepError(f"--scheduler takes an address such as tcp://host:8786, not {address!r}") from error
+    # Made in two steps, as a client that fails to connect must be closed: left to its destructor, that takes 20 s.
+    client: Any = object.__new__(Client)
+    try:
+        client.__init__(address, timeout=10, set_as_default=False)
+    except BaseException as error:
+        client.close(timeout=1)
+        if isinstance(error, (OSError, ValueError, TypeError)):
+            raise SweepError(f"no Dask scheduler answers at {address}") from error
+        raise
+    return client
 
 
 class _Stopped(SystemExit):
