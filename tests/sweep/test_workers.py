@@ -21,7 +21,7 @@ _TOGETHER = threading.Barrier(6)
 
 def meet() -> Record:
     """Ends when as many run as :data:`_TOGETHER` says."""
-    _TOGETHER.wait(30)
+    _TOGETHER.wait(10)
     return {"outcome": "bit-exact"}
 
 
@@ -32,10 +32,15 @@ def test_workers_that_join_after_the_start_get_tasks(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Schedule, "_submit", staticmethod(submit))
     points = points_of({"dims": [4], "workload": [f"random:1x{tokens}@16/2/24" for tokens in range(4, 10)]})
     finished: list[Record] = []
+    idle: list[bool] = []
     with distributed.LocalCluster(
         n_workers=0, threads_per_worker=2, processes=False, dashboard_address=None
     ) as cluster:
-        # Nothing runs until somebody has seen that there are no workers.
-        scheduled = Schedule(points, [], finished.append, list, lambda: cluster.scale(3))
-        scheduled.run(dask_workers(cluster.scheduler_address))
+        scheduled = Schedule(points, [], finished.append, list, lambda: idle.append(True))
+        workers = dask_workers(cluster.scheduler_address)
+        late = threading.Timer(0.5, cluster.scale, [3])
+        late.start()
+        scheduled.run(workers)
+        late.join()
+    assert idle == [True]
     assert finished == [{"outcome": "bit-exact"}] * 6
