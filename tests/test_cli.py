@@ -107,6 +107,8 @@ def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (["run", *RANDOM, "--backend", "functional", "--explain"], "--explain needs --backend rtl"),
         (["run", *RANDOM, "--trace-from", "5"], "--trace-from and --trace-cycles need --trace, --vcd or --fst"),
         (["run", *RANDOM, "--fst", "/nowhere/x"], "cannot write /nowhere/x: there is no directory /nowhere"),
+        (["synth", "--preset", "tiny", "--seeds", "1"], "--seeds and --mhz need --pnr"),
+        (["synth", "--preset", "tiny", "--target", "xc7", "--mhz", "50"], "--seeds and --mhz need --pnr"),
         (["sim", "nothing"], "unknown bench 'nothing'; the benches are"),
     ],
 )

@@ -261,8 +261,8 @@ def synth(
     target: Annotated[str, typer.Option(help="ecp5, xc7, ice40 or generic.")] = "ecp5",
     accelerator: Accelerator,
     pnr: Annotated[bool, typer.Option(help="Place and route too, for the clock (ecp5).")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Placements; the median counts.")] = 3,
-    mhz: Annotated[float, typer.Option(min=1, help="What place and route aims at.")] = 100,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Placements, 3 unless given; the median counts.")] = None,
+    mhz: Annotated[float | None, typer.Option(min=1, help="What place and route aims at, 100 unless given.")] = None,
     without: Annotated[
         str, typer.Option(help="Leave out softmax, gelu, layernorm (joined by commas), and compare.")
     ] = "",
@@ -275,6 +275,8 @@ def synth(
     from systolith.synthesis.targets import SynthesisError, target_named
 
     hardware = accelerator.configuration()
+    if not pnr and (seeds is not None or mhz is not None):
+        raise UsageError("--seeds and --mhz need --pnr")
     check_writable(json_file)
     try:
         chosen = target_named(target)
@@ -286,7 +288,7 @@ def synth(
             part = measure_area(smaller, chosen, status.update)
             whole = measure_area(hardware, chosen, status.update) if names else None
             if pnr:
-                part = measure_clock(part, seeds, mhz, status.update)
+                part = measure_clock(part, seeds or 3, mhz or 100, status.update)
     except SynthesisError as error:
         raise UsageError(str(error)) from error
     print_synthesis(out, part)

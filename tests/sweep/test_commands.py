@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from systolith import cli
+from systolith.sweep import workers
 from systolith.sweep.store import read_results
 
 TINY = ["--preset", "tiny", "--jobs", "2"]
@@ -108,14 +109,33 @@ def test_a_dask_scheduler_with_two_worker_processes_runs_the_points(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-    ) as cluster:
+    plugin = pytest.importorskip("distributed.diagnostics.plugin")
+    ran: list[str] = []
+
+    class Ran(plugin.SchedulerPlugin):  # type: ignore[misc, name-defined]
+        """Notes which worker each point ran on."""
+
+        def transition(self, key: str, start: str, finish: str, *_: Any, worker: str | None = None, **__: Any) -> None:
+            if key.startswith("run_point") and worker is not None and finish == "memory":
+                ran.append(worker)
+
+    with (
+        monkeypatch.context() as patched,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        ) as cluster,
+    ):
+        patched.setattr(workers, "local_workers", lambda _: pytest.fail("no process of the sweep's own"))
+        cluster.scheduler.add_plugin(Ran())
+        addresses = set(cluster.scheduler.workers)
         workloads = ",".join(SMALL.format(tokens) for tokens in (5, 6, 7, 8))
         arguments = ["--preset", "tiny", "--workload", workloads, "-o", str(tmp_path)]
         assert systolith(monkeypatch, "sweep", *arguments, "--scheduler", cluster.scheduler_address) == 0
         records: list[dict[str, Any]] = read_results(tmp_path)
     assert [record["outcome"] for record in records] == ["bit-exact"] * 4
+    assert len(ran) == 4
+    assert set(ran) == addresses
+    assert len(addresses) == 2
     # The same command without the cluster has nothing left to do.
     before = written(tmp_path)
     assert systolith(monkeypatch, "sweep", *arguments) == 0
@@ -134,6 +154,13 @@ def test_a_dask_scheduler_with_two_worker_processes_runs_the_points(
         (
             ["sweep", "--workload", "bert-tiny:1x8", "--scheduler", "tcp://127.0.0.1:1", "--jobs", "2"],
             "--scheduler excludes --jobs",
+        ),
+        *(
+            (
+                ["sweep", "--workload", "bert-tiny:1x8", "--scheduler", address],
+                f"--scheduler takes an address such as tcp://host:8786, not '{address}'",
+            )
+            for address in ("foo", "foo:8786", "foo://host:8786", "tcp://host", "tcp://host:port")
         ),
         (["report", "nowhere"], "cannot read nowhere/results.jsonl: no such file or directory"),
     ],

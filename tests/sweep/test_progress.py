@@ -35,11 +35,13 @@ def test_each_end_is_printed_with_its_cause() -> None:
     size = {"rows": 4, "cols": 4}
     found = {"lut": 1234.0, "dsp": 0.0, "mhz": None, "clock_failure": "does not fit"}
     with SweepProgress(console, [(key(point), point) for point in points], ["s", "t"]) as shown:
+        shown.idle()
         shown.point(record)
         shown.synthesis({"key": "s", "config": size, "target": "ecp5", "result": found})
         shown.synthesis({"key": "t", "config": size, "target": "ecp5", "result": None, "failure": "too large"})
         assert shown.remaining.now() is not None
     text = console.export_text()
+    assert "waiting for workers\n" in text
     assert "4x4, random:1x5@16/2/24, lanes 8: refused: lanes must divide both rows and cols" in text
     assert "4x4, ecp5: lut 1,234, clock failure does not fit\n" in text
     assert "4x4, ecp5: too large\n" in text

@@ -50,7 +50,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_hardware_is_built_once_and_runs_its_workloads_before_the_next_is_built(ended: list[Any]) -> None:
     points = points_of({"dims": [4, 2], "workload": WORKLOADS})
     finished: list[Record] = []
-    Schedule(points, [], finished.append, finished.append).run(Workers(threads, 1))
+    Schedule(points, [], finished.append, finished.append).run(Workers(threads, lambda: 1))
     assert ended == [
         ("build", 4), ("run", 4, 4), ("run", 4, 5), ("run", 4, 6), ("build", 2), ("run", 2, 4), ("run", 2, 5),
         ("run", 2, 6),
@@ -64,7 +64,7 @@ def test_what_cannot_be_built_fails_with_all_of_its_points_and_the_rest_goes_on(
     assert config is not None
     finished: list[Record] = []
     areas: list[Record] = []
-    Schedule(points, [Synthesize(config, "ecp5")], finished.append, areas.append).run(Workers(threads, 1))
+    Schedule(points, [Synthesize(config, "ecp5")], finished.append, areas.append).run(Workers(threads, lambda: 1))
     assert [(r["outcome"], r.get("failure")) for r in finished] == [("failed", "no compiler")] * 2 + [
         ("bit-exact", None)
     ] * 2
@@ -91,6 +91,21 @@ def test_the_point_that_kills_its_process_is_found_and_the_others_run(monkeypatc
     }
 
 
+def test_workers_that_come_and_go_are_counted_while_the_sweep_runs(
+    ended: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "_PASS", 0.001)
+    widths, idle = [0, 0, 1, 0], []
+    finished: list[Record] = []
+    scheduled = Schedule(
+        points_of({"dims": [4], "workload": WORKLOADS}), [], finished.append, list, lambda: idle.append(len(ended))
+    )
+    scheduled.run(Workers(threads, lambda: widths.pop(0) if widths else 2))
+    assert len(finished) == 3
+    # Said once each time that there are none: before anything ran, and after the build.
+    assert idle == [0, 1]
+
+
 def test_a_lost_scheduler_ends_the_sweep() -> None:
     class Lost(ThreadPoolExecutor):
         def submit(self, *_: Any, **__: Any) -> Future[Any]:  # type: ignore[override]
@@ -105,4 +120,4 @@ def test_a_lost_scheduler_ends_the_sweep() -> None:
 
     points = points_of({"dims": [4], "workload": WORKLOADS})
     with pytest.raises(SweepError, match="the connection to the Dask scheduler was lost; the same command goes on"):
-        Schedule(points, [], list, list).run(Workers(pool, 2))
+        Schedule(points, [], list, list).run(Workers(pool, lambda: 2))

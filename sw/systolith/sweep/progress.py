@@ -83,6 +83,10 @@ class SweepProgress:
             style=None if ended == Outcome.EXACT else "red", markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
 
+    def idle(self) -> None:
+        """Say that nothing runs until workers join."""
+        self._bar.console.print("waiting for workers")
+
     def synthesis(self, record: Record) -> None:
         """Count a synthesis and print its result."""
         self.remaining.finish(record["key"])

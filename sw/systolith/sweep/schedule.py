@@ -1,5 +1,6 @@
 """The order of a sweep's work: each accelerator is built once and runs its workloads; a failure stops no other."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -13,9 +14,11 @@ from .fingerprint import key, origin
 from .record import Outcome, Record, record, run_point, sentence
 from .space import Point
 from .synthesis import run_synthesis, synthesis_record
-from .workers import Workers
+from .workers import LOST, Workers
 from .workload import SweepError
 
+#: Seconds after which workers are counted again, if no task has ended.
+_PASS = 1.0
 #: What a point is told that was running when its process was killed, alone.
 _DIED = "the process that ran it died, as if killed or out of memory"
 
@@ -59,6 +62,8 @@ class Schedule:
         Told each point's record when it is there, whatever its outcome.
     synthesized : function of Record
         The same for syntheses.
+    idle : function
+        Told when there are no workers to give tasks to.
     """
 
     def __init__(
@@ -67,8 +72,9 @@ class Schedule:
         syntheses: Iterable[Synthesize],
         finished: Callable[[Record], None],
         synthesized: Callable[[Record], None],
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._finished, self._synthesized = finished, synthesized
+        self._finished, self._synthesized, self._idle = finished, synthesized, idle
         self._waiting: dict[Config, list[Point]] = {}
         self._ready: deque[Task] = deque()
         for point in points:
@@ -91,27 +97,36 @@ class Schedule:
         while suspects or self._ready:
             alone = bool(suspects)
             with workers.open(alone) as executor:
-                lost = self._drive(executor.submit, suspects if alone else self._ready, 1 if alone else workers.width)
+                width = (lambda: min(1, workers.width())) if alone else workers.width
+                lost = self._drive(executor.submit, suspects if alone else self._ready, width)
             if alone and lost:
                 self._end(lost[0], None, _DIED)
             else:
                 suspects.extend(lost)
 
-    def _drive(self, submit: Callable[..., Future[Any]], queue: deque[Task], width: int) -> list[Task]:
-        """Work ``queue`` off, ``width`` tasks at a time; returns those that were running if a process died."""
+    def _drive(self, submit: Callable[..., Future[Any]], queue: deque[Task], width: Callable[[], int]) -> list[Task]:
+        """Work ``queue`` off, ``width()`` tasks at a time; returns those that were running if a process died."""
         running: dict[Future[Any], Task] = {}
+        manned = True
         while queue or running:
+            places = width()
+            if manned and not places:
+                self._idle()
+            manned = places > 0
             try:
-                while queue and len(running) < width:
+                while queue and len(running) < places:
                     running[self._submit(submit, queue[0])] = queue[0]
                     queue.popleft()
             except BrokenExecutor:
                 if not running:
                     raise
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if not running:
+                time.sleep(_PASS)
+                continue
+            done, _ = wait(running, _PASS, FIRST_COMPLETED)
             for future in done:
                 if future.cancelled():
-                    raise SweepError("the connection to the Dask scheduler was lost; the same command goes on")
+                    raise SweepError(LOST)
                 error = future.exception()
                 if isinstance(error, BrokenExecutor):
                     return list(running.values())

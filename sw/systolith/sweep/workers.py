@@ -15,16 +15,18 @@ from typing import Any
 
 from .workload import SweepError
 
+#: Why a sweep on a cluster ends early.
+LOST = "the connection to the Dask scheduler was lost; the same command goes on"
 #: Seconds that a worker gets to clean up after its parent died.
 _GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Workers:
-    """``open(alone)`` gives an executor, of one process if ``alone``; ``width`` is how many tasks it gets at once."""
+    """``open(alone)`` gives an executor, of one process if ``alone``; ``width()`` is how many tasks it may have now."""
 
     open: Callable[[bool], AbstractContextManager[Executor]]
-    width: int
+    width: Callable[[], int]
 
 
 def local_workers(jobs: int) -> Workers:
@@ -46,20 +48,16 @@ def local_workers(jobs: int) -> Workers:
         finally:
             executor.shutdown(cancel_futures=True)
 
-    return Workers(pool, jobs)
+    return Workers(pool, lambda: jobs)
 
 
 def dask_workers(address: str) -> Workers:
     """The workers of the Dask scheduler at ``address``; ``SweepError`` if it cannot be reached or Dask is missing."""
     try:
-        from distributed import Client
         from distributed.cfexecutor import ClientExecutor
     except ImportError as error:
         raise SweepError("--scheduler needs Dask: pip install systolith[cluster]") from error
-    try:
-        client: Any = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise SweepError(f"no Dask scheduler answers at {address}") from error
+    client = _connect(address)
 
     @contextmanager
     def pool(alone: bool) -> Iterator[Executor]:
@@ -70,7 +68,38 @@ def dask_workers(address: str) -> Workers:
         finally:
             executor.shutdown(wait=False)
 
-    return Workers(pool, max(2 * sum(client.nthreads().values()), 2))
+    def width() -> int:
+        # Asked each time, as workers come and go. Two tasks a thread: the next one is there when one ends.
+        try:
+            threads: dict[str, int] = client.nthreads()
+        except (OSError, AttributeError) as error:  # a client that has given up has no scheduler
+            raise SweepError(LOST) from error
+        return 2 * sum(threads.values())
+
+    return Workers(pool, width)
+
+
+def _connect(address: str) -> Any:
+    """A client of the Dask scheduler at ``address``."""
+    from distributed import Client
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address, strict=True)
+        get_backend(scheme).get_address_host(place)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise SweepError(f"--scheduler takes an address such as tcp://host:8786, not {address!r}") from error
+    # Made in two steps, as a client that fails to connect must be closed: left to its destructor, that takes 20 s.
+    client: Any = object.__new__(Client)
+    try:
+        client.__init__(address, timeout=10, set_as_default=False)
+    except BaseException as error:
+        client.close(timeout=1)
+        if isinstance(error, (OSError, ValueError, TypeError)):
+            raise SweepError(f"no Dask scheduler answers at {address}") from error
+        raise
+    return client
 
 
 class _Stopped(SystemExit):
