@@ -17,7 +17,7 @@ from systolith.sim.toolchain import SimulationError
 
 from .subjects import Subject
 
-_BENCH = "systolith.sim.benches.faults"
+_BENCH = "systolith.sim.benches.drivers.faults"
 #: Files in the bench's directory: injections and observations, DRAM before and after correct runs, shared state.
 INJECTIONS, OBSERVATIONS, BEFORE, AFTER = "injections.json", "observations.json", "before.npy", "after.npy"
 LAYOUTS, DRAM, SHARED = "layouts.json", "dram", "shared"

@@ -22,7 +22,7 @@ from systolith.sim.job import CONFIG_VARIABLE
 from systolith.sim.launch import Simulation, launch
 from systolith.sim.toolchain import SimulationError
 
-_BENCH = "systolith.sim.benches.fuzz_programs"
+_BENCH = "systolith.sim.benches.drivers.fuzz_programs"
 #: Bytes of the simulated memory; what a batch does not use stays 0.
 DRAM_BYTES = 1 << 20
 #: Seconds after which a batch is given up, and between looks for its end.
