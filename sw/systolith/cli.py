@@ -321,7 +321,9 @@ def sim(
     benches: Annotated[list[str] | None, typer.Argument(help="Benches to run; all if none is named.")] = None,
     accelerator: Accelerator,
     seed: Annotated[int, typer.Option(min=0, help="What random stimulus follows from.")] = 0,
-    effort: Annotated[float, typer.Option(min=0.001, help="Share of the full amount of random stimulus.")] = 0.1,
+    effort: Annotated[
+        float, typer.Option(min=0.001, help="Share of the full amount of stimulus; some benches are exhaustive at 1.")
+    ] = 0.1,
     list_only: Annotated[bool, typer.Option("--list", help="List the benches and run none.")] = False,
 ) -> None:
     """Run the cocotb benches on the generated hardware in Verilator (by default the tiny preset)."""

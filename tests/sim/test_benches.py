@@ -17,7 +17,8 @@ from systolith.sim.run_benches import BENCHES, run_bench, run_benches
 from systolith.sim.toolchain import SimulationError
 
 TINY = preset("tiny")
-UNITS = Path(runner.__file__).parent / "benches" / "units"
+PLACE = Path(runner.__file__).parent / "benches"
+UNITS = PLACE / "units"
 
 
 def test_unknown_bench() -> None:
@@ -30,6 +31,7 @@ def test_every_block_has_its_bench_and_every_bench_its_block() -> None:
     assert all((UNITS / f"{name}.py").is_file() for name in BLOCKS)
     helpers = {"blocks", "dma", "nonlinear", "play", "streams"}
     assert {path.stem for path in UNITS.glob("*.py")} - helpers == set(BLOCKS)
+    assert {path.stem for path in PLACE.glob("*.py")} - {"common"} == set(BENCHES) - set(BLOCKS)
 
 
 @pytest.mark.parametrize("name", ["tokens", "load"])

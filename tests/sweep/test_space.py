@@ -60,6 +60,8 @@ def test_a_combination_that_cannot_be_built_is_a_point_with_a_refusal() -> None:
         ({"workload": WORKLOADS, "dims": [4, 1]}, ConfigError, "rows must be 2 to 128, not 1"),
         ({"workload": WORKLOADS, "axi": [64, 100]}, ConfigError, "axi_data_width must be one of"),
         ({"workload": WORKLOADS, "dims": [4], "lanes": [3]}, ConfigError, "lanes must divide both rows and cols"),
+        ({"workload": WORKLOADS, "dims": [1 << 9999]}, SweepError, "dimensions a number of 10000 bits are neither N"),
+        ({"workload": WORKLOADS, "lanes": [1 << 9999]}, SweepError, "lanes a number of 10000 bits is no number"),
         ({"workload": WORKLOADS, "lanes": ["4K"]}, SweepError, "lanes '4K' is no number"),
         (
             {"workload": WORKLOADS, "scratchpad": ["4G"]},

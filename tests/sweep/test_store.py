@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from systolith.files import FileError
+from systolith.sweep.check import check_record
 from systolith.sweep.fingerprint import origin
+from systolith.sweep.page import write_report
 from systolith.sweep.record import Outcome, Record
-from systolith.sweep.store import Store, read_results
+from systolith.sweep.store import Store, read_record, read_results, table
 from systolith.sweep.workload import SweepError
 
 Made = Callable[..., Record]
@@ -64,13 +66,80 @@ def test_results_are_json_lines_and_csv_with_everything_resolved(made: Made, tmp
     [
         ("", "results.jsonl holds no record"),
         ("{", "results.jsonl, line 1, is no JSON object"),
-        (json.dumps({"cycles": 3}), "results.jsonl, line 1, is no record of a sweep"),
+        (json.dumps({"cycles": 3}), "results.jsonl, line 1, is no record of a sweep: it has no key"),
     ],
 )
 def test_results_of_something_else_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text(text)
     with pytest.raises(SweepError, match=message):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": "4"}, "rows must be a whole number of at least 1, not '4'"),
+        ({"rows": True}, "rows must be a whole number of at least 1, not True"),
+        ({"cycles": 0}, "cycles must be a whole number of at least 1, or null, not 0"),
+        ({"outcome": "good"}, "outcome must be one of bit-exact, wrong, refused, failed, not 'good'"),
+        ({"workload": "$x$"}, r"workload must be a workload's name, not '\$x\$'"),
+        ({"failure": "\ud800"}, "failure must be text, or null, not "),
+        ({"share": float("nan")}, "share must be a number of at least 0, not nan"),
+        ({"share": None}, "share must be a number of at least 0, not None"),
+        ({"bytes_read": 0}, "bytes_read must be a whole number of at least 1, not 0"),
+        ({"config": None}, "config must be an object, not None"),
+        ({"config": {}}, "it has no config.axi_data_width"),
+        ({"causes": {}}, "it has no causes.array busy"),
+        ({"causes": 7}, "causes must be an object, or null, not 7"),
+        ({"versions": []}, r"versions must be an object, not \[\]"),
+        ({"synthesis": {"ecp5": 1}}, "synthesis.ecp5 must be an object, not 1"),
+        ({"synthesis": {"ecp5": {"lut": 0}}}, "synthesis.ecp5.lut must be a number above 0, or null, not 0"),
+        ({"synthesis": {"ecp5": {"ff": []}}}, "synthesis.ecp5.ff must be a number of at least 0, text or null, not "),
+    ],
+)
+def test_a_record_with_something_else_in_it_is_refused(
+    change: dict[str, object], message: str, made: Made, tmp_path: Path
+) -> None:
+    records = [made("8", None), made("4", 100) | change]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(SweepError, match=f"results.jsonl, line 2, is no record of a sweep: {message}"):
+        read_results(tmp_path)
+
+
+def test_every_key_that_a_report_reads_must_be_there(made: Made, tmp_path: Path) -> None:
+    """Without any one key a record is refused, or the report can be made."""
+    record = made("4", 100)
+    refused = {}
+    for key in record:
+        less = {name: value for name, value in record.items() if name != key}
+        (tmp_path / "results.jsonl").write_text(json.dumps(less))
+        try:
+            (read,) = read_results(tmp_path)
+        except SweepError as error:
+            refused[key] = str(error).rpartition(": ")[2]
+        else:
+            table([read])
+            write_report([read], tmp_path / "report")
+    assert refused == {key: f"it has no {key}" for key in refused}
+    assert refused.keys() > {"synthesis", "outcome", "origin", "difference", "macs", "causes"}
+    assert "host" not in refused
+
+
+def test_a_point_without_what_a_sweep_reads_runs_again(made: Made, tmp_path: Path) -> None:
+    record = made("4", 100)
+    store = Store(tmp_path, origin())
+    store.put(record)
+    path = tmp_path / "points" / f"{record['key']}.json"
+    path.write_text(json.dumps({name: value for name, value in record.items() if name != "outcome"}))
+    with pytest.raises(SweepError, match=r"json is no record of a sweep: it has no outcome"):
+        read_record(path, check_record)
+    assert Store(tmp_path, origin()).done(record["key"]) is None
+    path.write_text(json.dumps(record | {"key": "another"}))
+    with pytest.raises(SweepError, match=r"json is the record of another key: 'another'"):
+        read_record(path, check_record)
+    area = {"key": "k", "origin": origin(), "target": "ecp5", "config": {}, "failure": None, "result": None}
+    (tmp_path / "synthesis" / "k.json").write_text(json.dumps(area))
+    assert Store(tmp_path, origin()).syntheses == {}
 
 
 def test_a_directory_without_results_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_the_same_encoder_has_one_name() -> None:
     [
         ("bert-base", "workload 'bert-base' is not NAME:LAYERSxTOKENS, or random:LAYERSxTOKENS@HIDDEN/HEADS/FFN"),
         ("bert-base:1", "is not NAME:LAYERSxTOKENS"),
+        ("b" * 5000 + ":1x1", r"workload 'bb+\.\.\.b+:1x1' is not NAME:LAYERSxTOKENS"),
         ("bert:1x8", "unknown encoder 'bert'; the encoders are minilm-l6, bert-tiny, .*, random"),
         ("bert-tiny:1x8@16/2/16", "only random takes @HIDDEN/HEADS/FFN"),
         ("bert-tiny:0x8", "layers must be at least 1, not 0"),

@@ -1,5 +1,7 @@
 """Coverage: what is counted, how files of points merge, and that a share below its floor fails."""
 
+import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +11,8 @@ from systolith.rtl.config import preset
 from systolith.rtl.interfaces import TOKEN_BITS
 from systolith.rtl.tokens import UNITS
 from systolith.sim.counting import countable
-from systolith.verification.coverage.campaign import judge
+from systolith.verification.coverage.campaign import FLOOR, judge
+from systolith.verification.coverage.holes import Explanation, Holes, sort_holes
 from systolith.verification.coverage.points import (
     LIBRARY,
     LINES,
@@ -113,9 +116,53 @@ def test_modules_are_named_after_what_made_them():
 )
 def test_a_share_below_its_floor_fails(floors, below):
     counts = {Point(kind, "systolith.core", what): what == "x" for kind in (LINES, TOGGLES) for what in ("x", "y:0->1")}
-    evidence = judge(by_source(counts, {"systolith.core": "core"}), None, floors)
+    evidence = judge(by_source(counts, {"systolith.core": "core"}), None, floors, Holes())
     assert evidence.details["below"] == below
     assert evidence.passed is not bool(below)
+
+
+WALK = """\
+  always @* begin
+    \\$5  = behind;
+    if (\\$17 ) begin
+      \\$5  = 1'h1;
+    end else if (other) begin
+      \\$5  = 1'h0;
+    end
+  end
+"""
+
+
+def test_a_line_that_nothing_explains_fails_and_so_does_an_explanation_of_none():
+    counts = {Point(LINES, "systolith.core", what): what == "1 block" for what in ("1 block", "3 if", "5 if")}
+    table = by_source(counts, {"systolith.core": "core"})
+    floors = {LINES: 0.0, TOGGLES: 0.0}
+    given = Explanation("core", "core if: .*= behind; >> if", "no program does that")
+    holes = sort_holes(table, WALK.splitlines(), [given, Explanation("other", "if", ""), Explanation("core", "x", "")])
+    assert holes.explained == {"systolith.core: 3 if": "no program does that"}
+    (line,) = holes.unexplained
+    assert line == (
+        "core, line 5: systolith.core if: "
+        r"\$5 = behind; if (\$17 ) begin \$5 = 1'h1; >> end else if (other) begin << \$5 = 1'h0;"
+    )
+    assert holes.stale == ["other: if", "core: x"]
+    evidence = judge(table, None, floors, holes)
+    assert not evidence.passed
+    assert [row[0] for row in evidence.listing[-3:]] == [
+        f"unexplained: {line}",
+        "explains nothing: other: if",
+        "explains nothing: core: x",
+    ]
+    holes.unexplained.clear()
+    assert not judge(table, None, floors, holes).passed
+    holes.stale.clear()
+    assert judge(table, None, floors, holes).passed
+
+
+def test_explanations_are_of_sources_that_there_are():
+    entries = [Explanation(**entry) for entry in tomllib.loads(FLOOR.read_text(encoding="utf-8"))["explained"]]
+    assert {entry.source for entry in entries} <= set(sources(preset("tiny")).values())
+    assert all(entry.reason and re.compile(entry.pattern) for entry in entries)
 
 
 def test_the_token_counters_are_covered_by_their_bench():

@@ -3,16 +3,19 @@
 import dataclasses
 import itertools
 import random
+from pathlib import Path
 
 import pytest
 
 from systolith.compiler.footprint import footprint, space_rows
 from systolith.compiler.hazards import ProgramError, verify
-from systolith.rtl.config import preset
+from systolith.rtl.config import Config, preset
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit
+from systolith.sim.build import Simulator
 from systolith.verification.evidence import Options, run_campaign
-from systolith.verification.faults.batch import Observation
+from systolith.verification.faults import campaign
+from systolith.verification.faults.batch import RESETS, Injection, Observation
 from systolith.verification.faults.fields import illegal_values, outside_the_chip, outside_the_region
 from systolith.verification.faults.kinds import KINDS, Expected, Maker, took_effect, verdict
 from systolith.verification.faults.subjects import Subject, subjects
@@ -104,7 +107,7 @@ def test_verdicts(pool: list[Subject]) -> None:
     expected = Expected(frozenset({(Fault.REGION, 3), (Fault.WATCHDOG, None)}), waiting=0)
     right = Observation(status=4, code=Fault.REGION, index=3, interrupted=True, retired_of=[2, 0, 0, 0])
     assert not verdict(injection, expected, right, subject)
-    assert took_effect(expected, right)
+    assert took_effect(injection, expected, right)
     for wrong in (
         {"problem": "bus traffic after the end"},
         {"good": "2 bytes differ"},
@@ -120,9 +123,37 @@ def test_verdicts(pool: list[Subject]) -> None:
         assert verdict(injection, expected, dataclasses.replace(right, **wrong), subject), wrong
     done = dataclasses.replace(right, status=2, exact=True)
     assert not verdict(injection, dataclasses.replace(expected, done=True), done, subject)
-    assert not took_effect(expected, done)
+    assert not took_effect(injection, expected, done)
+    for action in ("doorbell", *RESETS):
+        acted = dataclasses.replace(injection, action=action)
+        assert not took_effect(acted, Expected(done=True), done)
+        assert took_effect(acted, Expected(done=True), dataclasses.replace(done, busy_at_action=True))
     assert verdict(injection, Expected(done=True), dataclasses.replace(done, exact=False), subject)
     oldest = [n for n, i in enumerate(subject.instructions) if i.unit == Unit.LOAD][2]
     unretired = min(oldest, *(n for n, i in enumerate(subject.instructions) if i.unit != Unit.LOAD))
     late = dataclasses.replace(right, code=Fault.WATCHDOG, index=unretired)
     assert not verdict(injection, expected, late, subject)
+
+
+def test_hangs_are_counted_and_what_came_too_late_is_injected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three resets the second finds the program at its end, and after the third the correct program hangs."""
+    seen = [
+        Observation(retired_of=[0] * 4, busy_at_action=True),
+        Observation(retired_of=[0] * 4),
+        Observation(retired_of=[0] * 4, busy_at_action=True, good="no interrupt within 9 cycles", hung=True),
+        Observation(retired_of=[0] * 4, busy_at_action=True),
+    ]
+    batches = []
+
+    def run(
+        config: Config, simulator: Simulator, pool: list[Subject], injections: list[Injection]
+    ) -> list[Observation]:
+        batches.append(len(injections))
+        return [seen.pop(0) for _ in injections]
+
+    monkeypatch.setattr(campaign, "KINDS", {"reset pin": KINDS["reset pin"]})
+    monkeypatch.setattr(campaign, "run_batch", run)
+    tally = campaign.Tally()
+    campaign.inject(TINY, Simulator(Path("none"), None), 3, 0, tally, lambda _: None)
+    assert batches == [3, 1]
+    assert (tally.total, tally.too_late, tally.hangs, len(tally.failures)) == (3, 1, 1, 1)

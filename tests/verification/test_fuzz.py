@@ -1,6 +1,8 @@
 """A quick share of fuzzing, and a seeded difference that is found, shrunk and can be run again."""
 
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from systolith.verification.fuzz import campaign as fuzz
 from systolith.verification.fuzz.batch import Fuzzer, random_case, shift_offsets
 from systolith.verification.fuzz.configs import CONFIGS
 from systolith.verification.fuzz.fields_hit import LAST_ROW, FieldCoverage
-from systolith.verification.fuzz.file import load
+from systolith.verification.fuzz.file import load, main, run_again, save
 from systolith.verification.programs.random_program import random_program
 
 CONFIG = next(iter(CONFIGS.values()))
@@ -64,6 +66,67 @@ def test_a_seeded_difference_is_found_shrunk_and_saved(
     assert said[-1] == difference
     with Fuzzer(CONFIG, simulator) as correct:
         assert not correct.run([case])[0].difference
+
+
+def test_a_simulator_that_dies_is_a_failure_with_its_seed_and_its_programs(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Deadly(FunctionalDevice):
+        """Kills the simulator while it runs the batch."""
+
+        def run(self, *args: Any) -> Any:
+            os.kill(fuzzer._session._simulation._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+            return super().run(*args)
+
+    tally, said = fuzz.Tally(), []
+    with Fuzzer(CONFIG, simulator, Deadly(CONFIG)) as fuzzer:
+        assert not fuzz.run_batch(fuzzer, np.random.default_rng(5), 3, "4x4, seed 5", tally, said.append)
+        (failure,) = tally.differences
+        assert failure.startswith("4x4, seed 5: the simulator ended within a batch (exit status -9)")
+        assert failure.endswith("its 3 programs are saved in build/fuzz/4x4_seed-5")
+        assert said == [failure]
+        assert not fuzz.evidence(tally).passed
+        fuzzer.device = FunctionalDevice(CONFIG)
+        assert fuzz.run_batch(fuzzer, np.random.default_rng(5), 3, "4x4, seed 5", tally, said.append)
+    saved = sorted(Path("build/fuzz/4x4_seed-5").glob("*.npz"))
+    assert [path.name for path in saved] == ["000.npz", "001.npz", "002.npz"]
+    assert [load(path)[1].state is None for path in saved] == [False, True, True]
+    assert not run_again(saved)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    case = random_case(CONFIG, np.random.default_rng(0), fresh=True)
+    directory = tmp_path_factory.mktemp("saved")
+    save(directory / "other.npz", CONFIGS["5x3, requantize only"], case)
+    save(directory / "second.npz", CONFIG, replace(case, state=None))
+    (directory / "text.npz").write_text("no archive")
+    np.savez(directory / "odd.npz", header="{}")
+    np.savez(directory / "pieces.npz", **dict(np.load(save(directory / "good.npz", CONFIG, case))) | {"image": [1, 2]})
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([], "usage: python -m systolith.verification.fuzz.file FILE..."),
+        (["gone.npz"], "cannot read .*gone.npz: no such file or directory"),
+        (["text.npz"], "text.npz is no saved case: "),
+        (["odd.npz"], "odd.npz is no saved case: 'timing'"),
+        (["pieces.npz"], r"pieces.npz is no saved case: its program is int64 \(2,\)"),
+        (["second.npz"], "second.npz needs the case before it: it has no state of its own"),
+        (["good.npz", "other.npz"], "other.npz is of another configuration than .*good.npz"),
+    ],
+)
+def test_what_is_no_saved_case_is_refused_in_a_sentence(
+    names: list[str], sentence: str, good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["file", *(str(good / name) for name in names)])
+    assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(sentence, line)
 
 
 class Corrupt(FunctionalDevice):

@@ -33,7 +33,7 @@ def run_bare(simulator: Simulator, job: Job, directory: Path, plusargs: Sequence
 
 
 def _register_writes(job: Job) -> list[tuple[str, int]]:
-    """Names and values in the order of ``benches/run_program.py``; the last one starts the program."""
+    """Names and values in the order of ``benches/drivers/run_program.py``; the last one starts the program."""
     pairs = [
         ("PROGRAM_BASE", job.program_base),
         *((f"REGION{i}_BASE", base) for i, (base, _) in enumerate(job.regions)),

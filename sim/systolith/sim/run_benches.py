@@ -21,7 +21,7 @@ from .testbench import MemoryPort
 from .toolchain import SimulationError
 
 #: Benches by name and what they do: those of the whole accelerator on its bare ports, and those of one block each.
-#: ``run_program`` is not among them, it needs a job.
+#: Those in ``benches/drivers`` are not among them: they run what somebody else hands to them.
 BENCHES: Mapping[str, str] = {
     "csr": "registers of the whole accelerator, over AXI4-Lite",
     "bus_peers": "whole programs between cocotbext-axi's memory and register master, with random back-pressure",
@@ -88,7 +88,8 @@ def run_bench(
     seed : int
         What random stimulus follows from.
     effort : float
-        Share of the full amount of random stimulus. What is exhaustive always is.
+        Share of the full amount of stimulus. Tables and polynomials are gone through whole at any; the divisors of
+        ``reciprocal`` at 1 and above, below it their ends and a random share.
 
     Raises
     ------

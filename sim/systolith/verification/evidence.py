@@ -22,7 +22,7 @@ CAMPAIGNS: dict[str, str] = {
 
 
 class CampaignError(ValueError):
-    """No such campaign, or it needs what is not installed."""
+    """No such campaign, it needs what is not installed, or it cannot tell anything as things are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from .device import Device, DeviceFault, RunResult
 _PAGE = 4096
 #: Seconds between calls of ``progress``.
 _INTERVAL = 0.1
-_BENCH = "systolith.sim.benches.run_program"
+_BENCH = "systolith.sim.benches.drivers.run_program"
 
 
 class RtlDevice(Device):

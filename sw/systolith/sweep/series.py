@@ -18,7 +18,7 @@ _SETTINGS = {
 #: Those of the memory, which cost no area.
 MEMORY_SETTINGS = ("latency", "bandwidth")
 #: Resources of a synthesis by which an area is told, the first that is there, and how an axis calls them.
-_RESOURCES = {"lut": "LUTs", "gates": "gates"}
+RESOURCES = {"lut": "LUTs", "gates": "gates"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Area:
 
     @property
     def unit(self) -> str:
-        return _RESOURCES[self.resource]
+        return RESOURCES[self.resource]
 
     def __call__(self, record: Record) -> float | None:
         """None if the record's accelerator was not synthesised."""
@@ -43,7 +43,7 @@ def area_of(records: Sequence[Record]) -> Area | None:
     found: dict[Area, int] = defaultdict(int)
     for record in records:
         for target, result in (record["synthesis"] or {}).items():
-            for resource in _RESOURCES:
+            for resource in RESOURCES:
                 if result.get(resource) is not None:
                     found[Area(target, resource)] += 1
                     break

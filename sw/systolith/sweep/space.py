@@ -66,9 +66,14 @@ def parse_list(text: str) -> list[str]:
     return parts
 
 
+def _as_text(value: object) -> str:
+    """A value of a file as it would be given on the command line."""
+    return value if isinstance(value, str) else shown(value)
+
+
 def parse_dims(value: object) -> tuple[int, int]:
     """Rows and columns of ``N`` or ``RxC``."""
-    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", str(value))
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", _as_text(value))
     if match is None:
         raise SweepError(f"dimensions {shown(value)} are neither N nor ROWSxCOLS")
     return int(match[1]), int(match[2] or match[1])
@@ -77,7 +82,7 @@ def parse_dims(value: object) -> tuple[int, int]:
 def parse_number(name: str, value: object) -> int:
     """A number of at least 0; memories also take the units K and M (KiB, MiB)."""
     units = "KM" if name in ("scratchpad", "accumulator") else ""
-    match = re.fullmatch(rf"(\d{{1,12}})([{units}]?)" if units else r"(\d{1,12})()", str(value))
+    match = re.fullmatch(rf"(\d{{1,12}})([{units}]?)" if units else r"(\d{1,12})()", _as_text(value))
     if match is None or isinstance(value, bool):
         raise SweepError(f"{name} {shown(value)} is no number" + (" of bytes, KiB (K) or MiB (M)" if units else ""))
     number = int(match[1]) * _UNITS[match[2]]
@@ -130,7 +135,7 @@ def points_of(options: dict[str, Any]) -> list[Point]:
     if not options.get("workload"):
         raise SweepError("a sweep needs at least one workload")
     base = base_config(options)
-    workloads = [parse_workload(str(text)) for text in options["workload"]]
+    workloads = [parse_workload(_as_text(text)) for text in options["workload"]]
     dims = [parse_dims(value) for value in options.get("dims") or [f"{base.rows}x{base.cols}"]]
     named = {name: [parse_number(name, v) for v in options[name]] for name in SETTINGS if options.get(name)}
     latencies, bandwidths = (

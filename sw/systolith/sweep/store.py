@@ -4,14 +4,15 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from systolith.analysis.causes import CAUSES
-from systolith.files import FileError, parse_object, read_bytes, read_json, write_whole
+from systolith.files import FileError, parse_object, read_bytes, read_json, shown, write_whole
 from systolith.rtl.config import Config
 
+from .check import check_record, check_result, check_synthesis
 from .record import Outcome, Record
 from .workload import SweepError
 
@@ -48,8 +49,8 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SweepError(f"cannot make the directory {directory}: {str(error.strerror).lower()}") from error
-        self.records = _read(self._points, origin)
-        self.syntheses = _read(self._syntheses, origin)
+        self.records = _read(self._points, origin, check_record)
+        self.syntheses = _read(self._syntheses, origin, check_synthesis)
         self._written = 0.0
 
     def done(self, key: str) -> Record | None:
@@ -113,22 +114,44 @@ def read_results(directory: Path) -> list[Record]:
             record = parse_object(line)
         except ValueError as error:
             raise SweepError(f"{path}, line {number}, is no JSON object") from error
-        if not {"outcome", "workload", "rows", "cols", "cycles", "config"} <= record.keys():
-            raise SweepError(f"{path}, line {number}, is no record of a sweep")
+        try:
+            check_result(record)
+        except SweepError as error:
+            raise SweepError(f"{path}, line {number}, is no record of a sweep: {error}") from error
         records.append(record)
     if not records:
         raise SweepError(f"{path} holds no record")
     return records
 
 
-def _read(folder: Path, origin: str) -> dict[str, Record]:
+def read_record(path: Path, check: Callable[[Record], None]) -> Record:
+    """The record of a point or a synthesis in a store, as ``check`` wants it.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read or is no JSON object.
+    SweepError
+        If it is no such record, or that of another key.
+    """
+    record = read_json(path, _RECORD_BYTES)
+    try:
+        check(record)
+    except SweepError as error:
+        raise SweepError(f"{path} is no record of a sweep: {error}") from error
+    if record["key"] != path.stem:
+        raise SweepError(f"{path} is the record of another key: {shown(record['key'])}")
+    return record
+
+
+def _read(folder: Path, origin: str, check: Callable[[Record], None]) -> dict[str, Record]:
     records = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            record = read_json(path, _RECORD_BYTES)
-        except FileError:
-            continue  # not written by a sweep: its point runs again
-        if record.get("origin") == origin and record.get("key") == path.stem:
+            record = read_record(path, check)
+        except (FileError, SweepError):
+            continue  # not written by this sweep: its point runs again
+        if record["origin"] == origin:
             records[path.stem] = record
     return records
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from systolith.analysis.workloads import EncoderWorkload
+from systolith.files import shown
 from systolith.models.encoder import ModelError, check_heads
 from systolith.models.minilm import MAX_TOKENS, NAME
 from systolith.models.random_encoder import MAX_HIDDEN
@@ -24,7 +25,7 @@ _RANDOM = (64, 2, 128)
 
 SYNTAX = "NAME:LAYERSxTOKENS, or random:LAYERSxTOKENS@HIDDEN/HEADS/FFN"
 NAMES = (*_TRAINED, *SHAPES, "random")
-_TEXT = re.compile(r"([a-z0-9-]+):(\d{1,6})x(\d{1,6})(?:@(\d{1,6})/(\d{1,6})/(\d{1,6}))?")
+_TEXT = re.compile(r"([a-z0-9-]{1,40}):(\d{1,6})x(\d{1,6})(?:@(\d{1,6})/(\d{1,6})/(\d{1,6}))?")
 
 
 class SweepError(ValueError):
@@ -49,7 +50,7 @@ def parse_workload(text: str) -> NamedWorkload:
     """
     match = _TEXT.fullmatch(text)
     if match is None:
-        raise SweepError(f"workload {text!r} is not {SYNTAX}")
+        raise SweepError(f"workload {shown(text)} is not {SYNTAX}")
     name, (layers, tokens) = match[1], (int(match[2]), int(match[3]))
     if name not in NAMES:
         raise SweepError(f"workload {text!r}: unknown encoder {name!r}; the encoders are {', '.join(NAMES)}")

@@ -17,7 +17,7 @@ from systolith.sim.dram import DramSettings, Shared
 from systolith.sim.job import CONFIG_VARIABLE
 from systolith.sim.launch import launch
 
-_BENCH = "systolith.sim.benches.endurance"
+_BENCH = "systolith.sim.benches.drivers.endurance"
 _PAGE = 4096
 _SECONDS = 1800.0
 

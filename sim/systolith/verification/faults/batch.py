@@ -17,7 +17,7 @@ from systolith.sim.toolchain import SimulationError
 
 from .subjects import Subject
 
-_BENCH = "systolith.sim.benches.faults"
+_BENCH = "systolith.sim.benches.drivers.faults"
 #: Files in the bench's directory: injections and observations, DRAM before and after correct runs, shared state.
 INJECTIONS, OBSERVATIONS, BEFORE, AFTER = "injections.json", "observations.json", "before.npy", "after.npy"
 LAYOUTS, DRAM, SHARED = "layouts.json", "dram", "shared"
@@ -84,7 +84,8 @@ class Observation:
     """What a run with a fault showed, and what followed.
 
     ``problem`` is set where the machine did not stop, was not quiet or broke a rule; ``good`` where the correct run
-    after it failed. ``exact``: DRAM is what the subject's own program makes of it.
+    after it failed; ``hung`` where one of the two did not stop. ``exact``: DRAM is what the subject's own program makes
+    of it. ``busy_at_action``: the program still ran when the host acted on it.
     """
 
     problem: str = ""
@@ -96,6 +97,8 @@ class Observation:
     interrupted: bool = False
     retired_of: list[int]
     exact: bool = False
+    busy_at_action: bool = False
+    hung: bool = False
     strays: int = 0
 
 

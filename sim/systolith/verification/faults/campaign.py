@@ -5,6 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
+from systolith.numerics.approximation import POLYNOMIAL
 from systolith.rtl.config import Config, preset
 from systolith.sim.build import Simulator, build
 from systolith.verification.evidence import Evidence, Options, Report
@@ -38,7 +39,7 @@ def shares(options: Options) -> list[tuple[Config, int]]:
     if options.quick:
         return [(tiny, len(KINDS))]
     uneven = replace(preset("small").resized(6, 10), axi_data_width=128)
-    wide = replace(preset("small"), axi_data_width=256)
+    wide = replace(preset("small"), axi_data_width=256, approximation=POLYNOMIAL)
     return [(tiny, 700), (uneven, 150), (wide, 150)]
 
 
@@ -62,11 +63,11 @@ def inject(config: Config, simulator: Simulator, number: int, seed: int, tally: 
         observed = run_batch(config, simulator, pool, [injection for injection, _ in cases])
         for (injection, expected), seen in zip(cases, observed, strict=True):
             wrong = verdict(injection, expected, seen, pool[injection.subject])
-            tally.hangs += "no interrupt within" in seen.problem or "busy for" in seen.problem
+            tally.hangs += seen.hung
             tally.strays += seen.strays
             if wrong:
                 tally.failures.append(_sentence(config, pool[injection.subject].name, injection, wrong))
-            elif not took_effect(expected, seen):
+            elif not took_effect(injection, expected, seen):
                 tally.too_late += 1
                 again.append(injection.kind)
                 continue

@@ -284,8 +284,10 @@ def verdict(injection: Injection, expected: Expected, seen: Observation, subject
     return ""
 
 
-def took_effect(expected: Expected, seen: Observation) -> bool:
-    """Whether the fault came before the program had ended without it."""
+def took_effect(injection: Injection, expected: Expected, seen: Observation) -> bool:
+    """Whether the fault, or the host's action, came before the program had ended without it."""
+    if injection.action:
+        return seen.busy_at_action
     return not (expected.reports and seen.status == _DONE)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from systolith.compiler.footprint import space_rows
 from systolith.rtl.isa import INSTRUCTION_BYTES, disassemble
 from systolith.sim.build import build
+from systolith.sim.toolchain import SimulationError
 from systolith.verification.evidence import Evidence, Options, Report
 
 from .batch import Case, Fuzzer, as_run, listing, random_case
@@ -40,12 +41,12 @@ class Tally:
 
 
 def campaign(options: Options, report: Report) -> list[Evidence]:
-    """Fuzz every configuration of :data:`.fuzz_configs.CONFIGS` in turn; the quick share only the smallest.
+    """Fuzz every configuration of :data:`.configs.CONFIGS` in turn; the quick share only the smallest.
 
     Raises
     ------
     SimulationError
-        If a simulator cannot be built or ends by itself.
+        If a simulator cannot be built.
     """
     names = list(CONFIGS)[:1] if options.quick else list(CONFIGS)
     tally = Tally()
@@ -56,25 +57,50 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
 
 
 def _run(options: Options, fuzzers: dict[str, Fuzzer], tally: Tally, report: Report) -> None:
-    """A batch on each accelerator in turn, until the time is over."""
+    """A batch on each accelerator in turn, until the time is over; no more on one whose simulator fails."""
     seconds = options.seconds or (0.0 if options.quick else _SECONDS)
     started, batch = time.monotonic(), 0
-    while batch == 0 or time.monotonic() - started < seconds:
+    failed: set[str] = set()
+    while len(failed) < len(fuzzers) and (batch == 0 or time.monotonic() - started < seconds):
         for index, (name, fuzzer) in enumerate(fuzzers.items()):
+            if name in failed:
+                continue
             if batch and time.monotonic() - started >= seconds:
                 break
             rng = np.random.default_rng([options.seed, index, batch])
             size = _QUICK_BATCH if options.quick else _BATCH
             label = f"{name}, seed {options.seed}, batch {batch}"
-            run_batch(fuzzer, rng, size, label, tally, report)
+            if not run_batch(fuzzer, rng, size, label, tally, report):
+                failed.add(name)
             tally.of_config[name] = tally.of_config.get(name, 0) + size
             report(f"{name}: {tally.programs} programs, {len(tally.differences)} differ")
         batch += 1
 
 
-def run_batch(fuzzer: Fuzzer, rng: np.random.Generator, size: int, label: str, tally: Tally, report: Report) -> None:
-    """Run ``size`` random programs, each after the other; a difference ends the batch, shrunk and saved."""
+def run_batch(fuzzer: Fuzzer, rng: np.random.Generator, size: int, label: str, tally: Tally, report: Report) -> bool:
+    """Run ``size`` random programs, each after the other; a difference ends the batch, shrunk and saved.
+
+    False if the simulator failed: that is a difference too, and all of the batch is saved.
+    """
     cases = [random_case(fuzzer.config, rng, fresh=index == 0) for index in range(size)]
+    try:
+        _run_cases(fuzzer, cases, label, tally, report)
+    except SimulationError as error:
+        directory = _FAILURES / _file_name(label)
+        for index, case in enumerate(cases):
+            save(directory / f"{index:03}.npz", fuzzer.config, case)
+        tally.differences.append(f"{label}: {error}\n  its {len(cases)} programs are saved in {directory}")
+        report(tally.differences[-1])
+        return False
+    return True
+
+
+def _file_name(label: str) -> str:
+    return label.replace(", ", "_").replace(" ", "-")
+
+
+def _run_cases(fuzzer: Fuzzer, cases: Sequence[Case], label: str, tally: Tally, report: Report) -> None:
+    """Run a batch into the tally, and shrink and save the case that differs."""
     results = fuzzer.run(cases)
     for case, result in zip(cases, results, strict=False):
         tally.programs += 1
@@ -89,8 +115,7 @@ def run_batch(fuzzer: Fuzzer, rng: np.random.Generator, size: int, label: str, t
     label = f"{label}, program {index}"
     report(f"{label}: {last.difference}; shrinking")
     small, difference = shrink(fuzzer, replace(cases[index], state=last.before))
-    name = label.replace(", ", "_").replace(" ", "-")
-    path = save(_FAILURES / f"{name}.npz", fuzzer.config, small)
+    path = save(_FAILURES / f"{_file_name(label)}.npz", fuzzer.config, small)
     if not difference:
         difference = f"{last.difference} (only after the programs before it)"
     tally.differences.append("\n  ".join([f"{label}: {difference}", *listing(small.image), f"saved in {path}"]))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from systolith.numerics.approximation import POLYNOMIAL
 from systolith.rtl.config import Config
 
 _4X4 = Config(
@@ -24,9 +25,9 @@ CONFIGS: dict[str, Config] = {
         rows=16, cols=16, lanes=16, axi_data_width=128, scratchpad_bytes=16384, accumulator_bytes=32768,
         parameter_bytes=4096, statistics_rows=128,
     ),
-    "16x16, 256-bit bus": Config(
+    "16x16, 256-bit bus, polynomials": Config(
         rows=16, cols=16, lanes=4, axi_data_width=256, scratchpad_bytes=12000, accumulator_bytes=20000,
-        parameter_bytes=2048, statistics_rows=57, scratchpad_banks=8, accumulator_banks=2,
+        parameter_bytes=2048, statistics_rows=57, scratchpad_banks=8, accumulator_banks=2, approximation=POLYNOMIAL,
     ),
     "4x4, one of everything": replace(
         _4X4, lanes=1, axi_data_width=32, axi_outstanding=1, axi_burst_beats=1, axi_address_width=32,

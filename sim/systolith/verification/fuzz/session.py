@@ -20,8 +20,9 @@ from systolith.sim.build import Simulator
 from systolith.sim.dram import DramSettings, Shared
 from systolith.sim.job import CONFIG_VARIABLE
 from systolith.sim.launch import Simulation, launch
+from systolith.sim.toolchain import SimulationError
 
-_BENCH = "systolith.sim.benches.fuzz_programs"
+_BENCH = "systolith.sim.benches.drivers.fuzz_programs"
 #: Bytes of the simulated memory; what a batch does not use stays 0.
 DRAM_BYTES = 1 << 20
 #: Seconds after which a batch is given up, and between looks for its end.
@@ -120,20 +121,33 @@ class Session:
         os.write(self._pipe, f"{place}\n".encode())
 
     def finish(self) -> Iterator[tuple[Outcome, npt.NDArray[np.uint8], npt.NDArray[Any]]]:
-        """For each entry that ran, its outcome, the memory and the chip after it; the last may have a problem."""
+        """For each entry that ran, its outcome, the memory and the chip after it; the last may have a problem.
+
+        Raises
+        ------
+        SimulationError
+            If the simulator ended within the batch, or the batch does not end; the next one starts another.
+        """
         if self._running is None or self._simulation is None:
             raise ValueError("no batch was started")
         files, after, chips = self._running
         limit = time.monotonic() + _LIMIT
         while not files.outcomes.exists():
             if self._simulation.wait(_INTERVAL):
-                raise self._simulation.failure("the simulator ended within a batch")
+                raise self._failure("the simulator ended within a batch")
             if time.monotonic() > limit:
-                raise self._simulation.failure(f"a batch did not end within {_LIMIT:.0f} seconds")
+                raise self._failure(f"a batch did not end within {_LIMIT:.0f} seconds")
         outcomes = [Outcome(**outcome) for outcome in json.loads(files.outcomes.read_text())]
         yield from zip(outcomes, after, chips, strict=False)
         if outcomes[-1].problem:
             self.close()
+
+    def _failure(self, what: str) -> SimulationError:
+        """An error with the end of the simulator's output, which goes with its directory."""
+        assert self._simulation is not None
+        failure = self._simulation.failure(what)
+        self.close()
+        return failure
 
     def _launch(self) -> None:
         self._directory = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="systolith-fuzz-")))

@@ -35,6 +35,11 @@ _COMMAND: dict[str, tuple[str, ...]] = {
     "model.safetensors": ("run", "--backend", "functional"),
     "config.json": ("run", "--backend", "functional"),
     "tokenizer.json": ("run", "--backend", "functional"),
+    "mapping.json": (
+        "run", *_RANDOM, "--preset", "tiny", "--backend", "functional", "--mapping", "{}/mapping.json",
+    ),
+    "sweep.toml": ("sweep", "--file", "{}/sweep.toml"),
+    "results.jsonl": ("report", "{}"),
     "cycles.json": ("bench", "--suite", "quick", "--against", "{}/cycles.json"),
 }  # fmt: skip
 #: Runs the command line and says, on the last line, how much memory it took.

@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
+from systolith.analysis.causes import CAUSES
 from systolith.analysis.regression import read_cycles, to_text
 from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
+from systolith.compiler.mapping import MappingError
+from systolith.compiler.plan import CapacityError, Plan, Shape, plan_layer
 from systolith.compiler.program import Program
 from systolith.files import FileError
+from systolith.mapping.file import MappingFile, config_digest, read_mapping
 from systolith.models.calibrate import calibrate
 from systolith.models.encoder import ModelError
 from systolith.models.minilm import MAX_TOKENS, TextTokenizer, load_encoder
@@ -24,11 +28,20 @@ from systolith.models.sentences import published
 from systolith.models.statistics import Statistics
 from systolith.rtl.config import Config, ConfigError, preset
 from systolith.rtl.isa import InstructionError
+from systolith.sweep.check import check_record
+from systolith.sweep.record import MEASURED, Outcome, record
+from systolith.sweep.series import area_of, intensity, point_titles, roof
+from systolith.sweep.space import points_of, read_file
+from systolith.sweep.store import JSON_LINES, read_record, read_results, table
+from systolith.sweep.workload import SweepError
 
 #: What a reader may raise; the command line makes one sentence and exit status 2 of each.
-ALLOWED = (FileError, ConfigError, ProgramError, InstructionError, ModelError)
+ALLOWED = (
+    FileError, ConfigError, ProgramError, InstructionError, ModelError, MappingError, CapacityError, SweepError,
+)  # fmt: skip
 
-_HIDDEN, _HEADS, _FFN = 8, 2, 12
+_HIDDEN, _HEADS, _FFN, _TOKENS = 8, 2, 12, 3
+_SMALL = {"layers": 1, "hidden": _HIDDEN, "heads": _HEADS, "ffn": _FFN, "tokens": _TOKENS}
 _WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "hello", "array", "##s", ".")
 
 
@@ -60,6 +73,28 @@ def _read_model(directory: Path) -> None:
         quantized.forward(np.clip(np.round(x / quantized.input_scale), -128, 127).astype(np.int8))
 
 
+def _read_mapping(directory: Path) -> None:
+    """Whatever is a mapping of the layer can be compiled, or is refused in words."""
+    encoder = load_model("random", **_SMALL).quantized
+    plan = read_mapping(directory / "mapping.json", preset("tiny"), _shape())
+    assert isinstance(plan, Plan)
+    compile_encoder(encoder, preset("tiny"), _TOKENS, plan=plan)
+
+
+def _read_results(directory: Path) -> None:
+    """Of whatever is read a table can be made, and what a report's figures and page show."""
+    records = read_results(directory)
+    table(records)
+    ran = [row for row in records if row["cycles"] is not None]
+    point_titles(ran)
+    area = area_of(ran)
+    for row in ran:
+        intensity(row)
+        roof(row)
+        if area is not None:
+            area(row)
+
+
 SUBJECTS = (
     Subject("config.toml", lambda d: Config.from_toml(d / "config.toml"), optional=True),
     Subject("program.npz", _read_program, (ProgramError, InstructionError)),
@@ -68,6 +103,10 @@ SUBJECTS = (
     Subject("tokenizer.json", _read_model, (ModelError,)),
     Subject("statistics.npz", _read_model, (ModelError,)),
     Subject("cycles.json", lambda d: read_cycles(d / "cycles.json")),
+    Subject("mapping.json", _read_mapping, (MappingError, CapacityError)),
+    Subject("sweep.toml", lambda d: points_of(read_file(d / "sweep.toml")), (SweepError, ConfigError)),
+    Subject("results.jsonl", _read_results),
+    Subject("point.json", lambda d: read_record(d / "point.json", check_record)),
     Subject("texts.tar.gz", lambda d: published(d / "texts.tar.gz")),
 )
 
@@ -75,12 +114,40 @@ SUBJECTS = (
 def write_originals(directory: Path) -> None:
     """One good file of each of :data:`SUBJECTS`, small ones."""
     (directory / "config.toml").write_text(preset("tiny").to_toml())
-    small = load_model("random", layers=1, hidden=_HIDDEN, heads=_HEADS, ffn=_FFN, tokens=3)
-    compile_encoder(small.quantized, preset("tiny"), 3).save(directory / "program.npz")
+    small = load_model("random", **_SMALL)
+    compile_encoder(small.quantized, preset("tiny"), _TOKENS).save(directory / "program.npz")
+    plan = plan_layer(preset("tiny"), _shape())
+    MappingFile(config=config_digest(preset("tiny")), shape=_shape(), mapping=plan, results={}).write(
+        directory / "mapping.json"
+    )
+    _write_sweep(directory)
     case = {"cycles": 100, "causes": {"array busy": 90, "drain": 10}}
     (directory / "cycles.json").write_text(to_text({"layer: small, latency 30": case}))
     (directory / "texts.tar.gz").write_bytes(bytes(range(256)))
     _write_model(directory)
+
+
+def _shape() -> Shape:
+    return Shape(_TOKENS, _HIDDEN, _HEADS, _FFN)
+
+
+def _write_sweep(directory: Path) -> None:
+    """A sweep's options, and a record of a point that ran and of one that did not, alone and as results."""
+    (directory / "sweep.toml").write_text(
+        f'dims = [4, "6x10"]\nworkload = ["random:1x{_TOKENS}@8/2/12"]\naxi = [64]\nscratchpad = ["16K"]\n'
+        'latency = [1, 30]\nbandwidth = [0]\npreset = "tiny"\nsynth = "ecp5"\n'
+    )
+    ran, refused, *_ = points_of(read_file(directory / "sweep.toml"))
+    measured = dict.fromkeys(MEASURED, 4) | {
+        "bit_exact": True, "difference": None, "bound_limit": "compute", "causes": {label: 1 for _, label in CAUSES},
+    }  # fmt: skip
+    areas = {"ecp5": {"lut": 10.0, "mhz": None}}
+    records = [
+        record(ran, "origin", "point", Outcome.EXACT, None, measured, 1.5) | {"synthesis": areas},
+        record(refused, "origin", "other", Outcome.REFUSED, "too large", {}, 0.5) | {"synthesis": None},
+    ]
+    (directory / "point.json").write_text(json.dumps(records[0]))
+    (directory / JSON_LINES).write_text("".join(json.dumps(row) + "\n" for row in records))
 
 
 def _write_model(directory: Path) -> None:

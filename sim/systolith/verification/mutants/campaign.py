@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 
 from systolith.sim.cache import cache_directory
-from systolith.verification.evidence import Evidence, Options, Report
+from systolith.verification.evidence import CampaignError, Evidence, Options, Report
 
 from .mutation import Mutation, mutations, sample
 from .on_rtl import ON_RTL
@@ -159,7 +159,7 @@ class Hunt:
         path = self._workshop.root.parent / "trial"
         verdict = self._workshop.run(Job(module=_JUDGE, record=str(path)), _LIMIT)
         if verdict.killer or verdict.design:
-            raise RuntimeError(verdict.killer or verdict.design)
+            raise CampaignError(f"without any fault: {verdict.killer or verdict.design} fails")
         return str(path)
 
     @property
@@ -173,7 +173,7 @@ class Hunt:
 
         Raises
         ------
-        RuntimeError
+        CampaignError
             If one of them fails.
         """
         killers = {r.killer: self._evidence_of("", r.killer, []) for r in results if "::" in r.killer}
@@ -182,7 +182,7 @@ class Hunt:
             report(f"running the {len(new)} tests that noticed something without any fault")
             verdict = self._workshop.run(Job(module=_JUDGE, groups=[new]), _LIMIT)
             if verdict.design or verdict.killer:
-                raise RuntimeError(f"without any fault: {verdict.design or verdict.killer} fails")
+                raise CampaignError(f"without any fault: {verdict.design or verdict.killer} fails")
             for killer in new:
                 self._store.save(("confirmed", killer, killers[killer]), {"confirmed": True})
 
@@ -223,7 +223,9 @@ def quick_campaign(place: Path, report: Report) -> list[Evidence]:
     wanted = {(path, before, after) for path, before, after in QUICK}
     chosen = [m for path, _, _ in QUICK for m in mutations(place, path) if (m.path, m.before, m.after) in wanted]
     if len(chosen) != len(QUICK):
-        raise LookupError(f"{len(QUICK) - len(chosen)} of the {len(QUICK)} quick mutants have no place in the sources")
+        raise CampaignError(
+            f"{len(QUICK) - len(chosen)} of the {len(QUICK)} quick mutants have no place in the sources"
+        )
 
     with tempfile.TemporaryDirectory(prefix="systolith-mutants-") as name:
         workshop = Workshop(place, Path(name))

@@ -49,6 +49,7 @@ class _Host:
         self.before, self.after = np.load(BEFORE), np.load(AFTER)
         self.written: dict[str, int] = {}
         self.cycles: dict[int, int] = {}
+        self.hung = False
 
     async def rst(self) -> None:
         await reset(self.dut)
@@ -94,17 +95,19 @@ class _Host:
         return self.shared.unanswered or self.shared.pardon()
 
     async def stopped(self, *, irq: bool, limit: int) -> str:
-        """Wait for the interrupt, or poll the status where there is none."""
+        """Wait for the interrupt, or poll the status where there is none; ``hung`` if the machine does not stop."""
         if irq:
             try:
                 if not self.dut.irq.value:
                     await with_timeout(RisingEdge(self.dut.irq), limit, "ns")
             except SimTimeoutError:
+                self.hung = True
                 return f"no interrupt within {limit} cycles"
             return ""
         end = self.shared.cycles + limit
         while await self.csr.read("STATUS") & _BUSY:
             if self.shared.cycles > end:
+                self.hung = True
                 return f"busy for {limit} cycles"
             await ClockCycles(self.dut.clk, 50)
         return ""
@@ -128,10 +131,13 @@ class _Host:
             self.shared.control["mute_from"] = self.shared.cycles + at
             self.shared.control["mute"] = i.mute
         seen = Observation(retired_of=[])
+        self.hung = False
         await self.csr.write("CONTROL", 1)
         if i.action:
             await ClockCycles(self.dut.clk, max(1, at))
-            seen.problem = await self.act(i.action)
+            seen.busy_at_action = bool(await self.csr.read("STATUS") & _BUSY)
+            if seen.busy_at_action or i.action in RESETS:
+                seen.problem = await self.act(i.action)
         silent = i.action in RESETS
         seen.problem = seen.problem or await self.stopped(
             irq=i.interrupts and not silent, limit=_LONGEST + 4 * i.watchdog
@@ -150,6 +156,7 @@ class _Host:
         self.shared.control["mute"] = 0
         await self.csr.write("IRQ_STATUS", 3)
         seen.good = await self.run_correct(i.good)
+        seen.hung = self.hung
         return seen
 
     def wrong(self, subject: int) -> int:
@@ -176,7 +183,7 @@ class _Host:
                 await self.csr.write("CONTROL", 2)
         elif action == "rst":
             await self.rst()
-        elif await self.csr.read("STATUS") & _BUSY:
+        else:
             await self.csr.write("CONTROL", 1)
             for name in _LOCKED:
                 try:
