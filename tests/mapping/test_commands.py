@@ -74,3 +74,33 @@ def test_bad_input_is_one_sentence(monkeypatch, capsys, arguments, said):
 def test_a_program_is_compiled_already(monkeypatch, capsys):
     assert command(monkeypatch, "run", "--program", "a.bin", "--mapping", "search", "--preset", "tiny") == 2
     assert "--mapping says how to compile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("--mapping", "search", "--objective", "speed"),
+            "unknown objective 'speed'; the objectives are cycles, energy",
+        ),
+        (("--objective", "speed"), "unknown objective 'speed'"),
+        (("--objective", "edp"), "--objective says what --mapping search makes least, and no mapping is searched for"),
+        (("--mapping", "a.json", "--objective", "cycles"), "no mapping is searched for"),
+    ],
+)
+@pytest.mark.parametrize("name", ["run", "compile"])
+def test_an_objective_is_of_a_search(monkeypatch, tmp_path, capsys, name, arguments, said):
+    output = ("-o", str(tmp_path / "a.npz")) if name == "compile" else ()
+    assert command(monkeypatch, name, "--model", "random", *arguments, *output) == 2
+    sentence = capsys.readouterr().err.strip()
+    assert said in sentence
+    assert len(sentence.splitlines()) == 1
+
+
+def test_the_objective_reaches_the_search(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("systolith.mapping.commands.cache_directory", lambda: tmp_path)
+    run = ("run", "--model", "random", *LAYER, "--seq", "19", "--backend", "functional", "--mapping", "search")
+    assert command(monkeypatch, *run, "--objective", "energy") == 0
+    said = capsys.readouterr()
+    assert "mapping: found by search: energy" in said.err
+    assert "bit-exact" in said.out

@@ -18,7 +18,7 @@ from systolith.compiler.mapping import MappingError, ProductShape
 from systolith.compiler.plan import Plan, Shape
 from systolith.files import check_writable, write_whole
 from systolith.models.quantized import QuantizedEncoder
-from systolith.options import Accelerator, JsonFile, MemoryOptions, UsageError, grouped
+from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
 from systolith.survey.profile import check_tokens, network_of
@@ -37,7 +37,7 @@ _LARGEST = 1 << 14
 
 
 def plan_for(
-    mapping: str, encoder: QuantizedEncoder, config: Config, tokens: int, timing: MemoryTiming,
+    options: MappingOptions, encoder: QuantizedEncoder, config: Config, tokens: int, timing: MemoryTiming,
     report: Callable[[str], None],
 ) -> Plan | None:  # fmt: skip
     """The plan that ``--mapping`` names for an encoder's layers: None for the compiler's own.
@@ -45,17 +45,18 @@ def plan_for(
     Raises
     ------
     MappingError, FileError
-        If ``mapping`` is a file that cannot be read, or of another layer or configuration.
+        If it names a file that cannot be read, or of another layer or configuration.
     """
-    if mapping == "heuristic":
+    if options.mapping == "heuristic":
         return None
     first = encoder.layers[0]
     shape = Shape(tokens, first.hidden, first.heads, first.ffn)
-    if mapping == "search":
-        chosen = choose_plan(config, shape, timing, cache_directory() / "survey", report)
+    if options.mapping == "search":
+        cache = cache_directory() / "survey"
+        chosen = choose_plan(config, shape, timing, cache, report, options.checked_objective())
         err.print(f"mapping: {chosen.reason}", highlight=False, soft_wrap=True)
         return chosen.plan
-    plan = read_mapping(Path(mapping), config, shape)
+    plan = read_mapping(Path(options.mapping), config, shape)
     assert isinstance(plan, Plan)
     return plan
 
