@@ -1,5 +1,7 @@
 """What ``--mapping search`` adopts: the better one, on the RTL where the prediction leaves a doubt; searched once."""
 
+import dataclasses
+
 import pytest
 
 from systolith.analysis.bench_cases import MemoryTiming
@@ -50,6 +52,22 @@ def test_only_what_is_better_is_adopted(monkeypatch, tmp_path, predicted, measur
     assert again.plan == found.plan
     assert "kept from an earlier search" in again.reason
     assert len(searches) == 1
+
+
+def test_where_the_model_has_no_bound_the_rtl_decides(monkeypatch):
+    found = Found(None, Score(1000, 1.0), None, Score(700, 0.9), 60)
+    one_bank = dataclasses.replace(TINY, scratchpad_banks=1)
+    assert [choose.surely_better(found, "cycles", config) for config in (TINY, one_bank)] == [True, False]
+    assert [choose.surely_better(found, "edp", config) for config in (TINY, one_bank)] == [True, False]
+    assert choose.surely_better(found, "energy", one_bank)
+
+
+def test_a_choice_is_kept_for_the_tools_that_ran_it(monkeypatch, tmp_path):
+    _, _, searches = pretend(monkeypatch, (1000, 850), (0, 0))
+    chosen(tmp_path)
+    monkeypatch.setattr(choose, "origin", lambda: "another compiler")
+    assert "kept" not in chosen(tmp_path).reason
+    assert len(searches) == 2
 
 
 @pytest.mark.parametrize(
