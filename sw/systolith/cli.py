@@ -30,7 +30,7 @@ from systolith.options import (
     Accelerator,
     EncoderOptions,
     JsonFile,
-    MappingName,
+    MappingOptions,
     MemoryOptions,
     ModelName,
     UsageError,
@@ -123,7 +123,7 @@ def run(
     trace_cycles: Annotated[int | None, typer.Option(min=1, help="Number of their cycles.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="If the RTL is wrong, find where and when first.")] = False,
     program: Annotated[Path | None, typer.Option(help="Run this compiled program instead of compiling.")] = None,
-    mapping: MappingName = "heuristic",
+    mapping: MappingOptions,
     json_file: JsonFile = None,
 ) -> None:
     """Run an encoder on the accelerator, check every layer bit for bit and report where the cycles went."""
@@ -134,8 +134,9 @@ def run(
     if (files or explain) and backend != "rtl":
         name = "--trace" if trace is not None else "--vcd" if vcd is not None else "--fst" if files else "--explain"
         raise UsageError(f"{name} needs --backend rtl: the functional device has no signals and no cycles")
-    if program is not None and mapping != "heuristic":
+    if program is not None and mapping.named:
         raise UsageError("--mapping says how to compile, and --program is compiled")
+    mapping.checked_objective()
     check_writable(json_file)
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(encoder)
@@ -190,10 +191,11 @@ def compile_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
     encoder: EncoderOptions,
     accelerator: Accelerator,
-    mapping: MappingName = "heuristic",
+    mapping: MappingOptions,
 ) -> None:
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
     hardware = accelerator.configuration()
+    mapping.checked_objective()
     check_writable(output)
     bundle, x = _model(encoder)
     with err.status("compiling") as status:

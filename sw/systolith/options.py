@@ -10,12 +10,12 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from systolith.analysis.bench_cases import MemoryTiming
+from systolith.mapping.score import OBJECTIVES, check_objective
 from systolith.models.registry import Model, load_model
 from systolith.rtl.config import Config, preset
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
-MappingName = Annotated[str, typer.Option(help="heuristic, search (guided, kept), or a mapping file of a layer.")]
 
 
 class UsageError(ValueError):
@@ -97,6 +97,41 @@ class MemoryOptions:
     @property
     def timing(self) -> MemoryTiming:
         return MemoryTiming(self.latency, self.bandwidth)
+
+
+@dataclass(frozen=True)
+class MappingOptions:
+    """Which mapping the layers get."""
+
+    mapping: Annotated[str, typer.Option(help="heuristic, search (guided, kept), or a mapping file of a layer.")] = (
+        "heuristic"
+    )
+    objective: Annotated[
+        str | None,
+        typer.Option(help=f"What --mapping search makes least: {', '.join(OBJECTIVES)}; the first if none is given."),
+    ] = None
+
+    @property
+    def named(self) -> bool:
+        """Whether any of the options is given."""
+        return self != MappingOptions()
+
+    def checked_objective(self) -> str:
+        """The objective, cycles if none is given.
+
+        Raises
+        ------
+        MappingError
+            If there is no such one.
+        UsageError
+            If one is given and nothing is searched for.
+        """
+        if self.objective is None:
+            return OBJECTIVES[0]
+        check_objective(self.objective)
+        if self.mapping != "search":
+            raise UsageError("--objective says what --mapping search makes least, and no mapping is searched for")
+        return self.objective
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -68,9 +68,34 @@ def test_unknown_names_are_refused(arguments, sentence):
         search(product(), **arguments)
 
 
+def everything(problem):
+    """All mappings of a problem, the slow way."""
+    if isinstance(problem, LayerProblem):
+        return [problem._plan(choice) for choice in problem.space.all()]
+    return [some[i] for some in problem.space.all() for i in range(len(some))]
+
+
+@pytest.mark.parametrize("problem", [product(2, 9, 5), LayerProblem(TINY, TIMING, Shape(1, 4, 1, 4))])
+def test_an_exhaustive_search_finds_what_predicting_all_finds(problem):
+    scores = [problem.score(mapping) for mapping in everything(problem)]
+    assert 170 < len(scores) < 600
+    for objective in ("cycles", "energy", "edp"):
+        found = search(problem, "exhaustive", objective=objective, samples=30)
+        assert found.predicted <= 30
+        assert found.best_score.of(objective) == min(score.of(objective) for score in scores)
+
+
+@pytest.mark.parametrize("objective", ["cycles", "edp"])
+def test_an_exhaustive_search_of_a_layer_predicts_the_roughly_best_of_all(objective):
+    problem = layer()
+    ranked = [problem.rough(plan).of(objective) for plan in problem.promising(25, objective)]
+    assert ranked == sorted(problem.rough(plan).of(objective) for plan in everything(problem))[:25]
+
+
 def test_too_many_mappings_of_a_layer_are_refused():
-    with pytest.raises(MappingError, match="predicts 2,000 at most"):
-        search(layer(), "exhaustive")
+    large = LayerProblem(preset("default"), TIMING, Shape(tokens=128, hidden=384, heads=12, ffn=1536))
+    with pytest.raises(MappingError, match=r"ranks 2,000,000 mappings at most, and here are \d\d,\d{3},\d{3}; use --"):
+        search(large, "exhaustive")
 
 
 def test_memories_that_hold_no_tile_are_refused():

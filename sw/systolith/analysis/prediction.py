@@ -23,6 +23,9 @@ from .prediction_memory import ENTRY_CYCLES, NEVER, ROOM_CYCLES, Fetch, Memory
 from .prediction_transfers import LoadUnit, StoreUnit
 from .prediction_units import MatrixUnit, VectorUnit
 
+#: What the errors of predicted cycles do not exceed, the mean and the worst of many programs:
+#: ``systolith survey --figure cycle-model`` holds them against the RTL.
+MEAN_ERROR, WORST_ERROR = 0.02, 0.05
 #: From an instruction's dispatch to its place at the head of an empty queue.
 _QUEUE_CYCLES = 2
 #: From there, and all that it waits for being there, to the issue; and from an issue to the next one at the least.
@@ -53,6 +56,14 @@ def predict(instructions: Sequence[Instruction], config: Config, timing: MemoryT
         If the program cannot come to its end (a token that never comes).
     """
     return _Run(instructions, config, timing).run()
+
+
+def is_bounded(config: Config) -> bool:
+    """Whether :data:`WORST_ERROR` holds for programs on ``config``.
+
+    In a scratchpad of one bank STORE waits for every read of MATRIX, which the model leaves out.
+    """
+    return config.scratchpad_banks > 1
 
 
 class _Run:

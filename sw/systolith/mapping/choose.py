@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
+from systolith.analysis.prediction import WORST_ERROR, is_bounded
 from systolith.compiler.mapping import MappingError
 from systolith.compiler.plan import Plan, Shape
 from systolith.files import FileError, digest
 from systolith.rtl.config import Config
-from systolith.sweep.fingerprint import sources_of
+from systolith.sweep.fingerprint import origin, sources_of
 
 from .confirm import Report, confirmed
 from .file import MappingFile, config_digest, read_mapping
@@ -17,8 +18,6 @@ from .problem import LayerProblem
 from .score import Score, check_objective
 from .search import Found, search
 
-#: What the error of the cycle model's worst point is at most (``systolith survey --figure cycle-model`` checks it).
-MODEL_ERROR = 0.05
 #: A gain smaller than this is not worth a run on the RTL.
 _LEAST_GAIN = 0.001
 #: Mappings that are predicted, and the seed of the search.
@@ -33,12 +32,14 @@ class Chosen:
     reason: str
 
 
-def surely_better(found: Found[Any], objective: str) -> bool:
+def surely_better(found: Found[Any], objective: str, config: Config) -> bool:
     """Whether the best beats the heuristic by more than the error of the predicted cycles could amount to.
 
-    Accesses are counted exactly, so an energy has no such error.
+    Accesses are counted exactly, so an energy has no such error. Where there is no bound, nothing is sure.
     """
-    margin = 1.0 if objective == "energy" else (1 + MODEL_ERROR) / (1 - MODEL_ERROR)
+    if objective != "energy" and not is_bounded(config):
+        return False
+    margin = 1.0 if objective == "energy" else (1 + WORST_ERROR) / (1 - WORST_ERROR)
     return bool(found.best_score.of(objective) * margin < found.heuristic_score.of(objective))
 
 
@@ -55,7 +56,8 @@ def choose_plan(
         If no plan fits the memories.
     """
     check_objective(objective)
-    what = f"{shape} {timing} {objective} {_SAMPLES} {_SEED} {sources_of('rtl', 'compiler', 'analysis', 'mapping')}"
+    # Runs on the RTL decide, and before them the predictions and the search, on which no run depends.
+    what = f"{shape} {timing} {objective} {_SAMPLES} {_SEED} {origin()} {sources_of('analysis', 'mapping')}"
     path = cache / "mappings" / f"{digest(f'{config.to_toml()}{what}'.encode())[:24]}.json"
     try:
         plan = read_mapping(path, config, shape)
@@ -88,7 +90,7 @@ def _adopt(
         why = f"the heuristic's: none of {found.predicted} is predicted to be better"
         return Chosen(found.heuristic, why), results
     where = "predicted"
-    if not surely_better(found, objective):
+    if not surely_better(found, objective, config):
         problem, where = LayerProblem(config, timing, shape), "on the RTL"
         both = ((found.heuristic, found.heuristic_score), (found.best, found.best_score))
         scores = [confirmed(problem, mapping, score, cache, report) for mapping, score in both]

@@ -143,6 +143,10 @@ class ClosedForm:
         end = self.matrix_latency + self.vector_latency + last * 2 + self.timing.latency + _ISSUE_CYCLES
         return np.asarray(begin + end, np.float64)
 
+    def instructions(self, m: Any) -> Numbers:
+        """Instructions of the program, approximately."""
+        return np.asarray(sum(b.count * (2 + sum(self._portions(m, b)[2:])) for b in self._kinds(m)))
+
     def accesses(self, m: Any) -> Accesses:
         """What the program does; beats of the program itself and of rows narrower than the bus are approximate."""
         t, config = self.tiles, self.config
@@ -156,7 +160,6 @@ class ClosedForm:
         beats = t.v * tokens * (config.cols // config.lanes)
         pitch, program = config.row_pitch / config.bus_bytes, INSTRUCTION_BYTES / config.bus_bytes
         multiplications, additions = OPERATIONS[Function.REQUANTIZE]
-        fetched = sum(b.count * (2 + sum(self._portions(m, b)[2:])) for b in self._kinds(m))
         counts: dict[str, Any] = {
             "array_rows": steps * tokens,
             "scratchpad_reads": steps * (tokens + config.rows * row_blocks) + stored,
@@ -168,7 +171,7 @@ class ClosedForm:
             "vector_beats": beats,
             "multiplications": multiplications * beats * config.lanes,
             "additions": additions * beats * config.lanes,
-            "read_beats": (x_rows + weight_rows + parameter_rows) * pitch + fetched * program,
+            "read_beats": (x_rows + weight_rows + parameter_rows) * pitch + self.instructions(m) * program,
             "write_beats": stored * pitch,
         }
         return Accesses(**counts)

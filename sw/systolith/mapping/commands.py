@@ -18,14 +18,17 @@ from systolith.compiler.mapping import MappingError, ProductShape
 from systolith.compiler.plan import Plan, Shape
 from systolith.files import check_writable, write_whole
 from systolith.models.quantized import QuantizedEncoder
-from systolith.options import Accelerator, JsonFile, MemoryOptions, UsageError, grouped
+from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
+from systolith.survey.fusion_cases import Shape as LayerOfChains
 from systolith.survey.profile import check_tokens, network_of
 
 from .choose import choose_plan
 from .confirm import confirmed
 from .file import MappingFile, config_digest, read_mapping
+from .fusion import CHAINS
+from .fusion_command import map_chain
 from .problem import LayerProblem, Problem, ProductProblem
 from .score import OBJECTIVES, Score, check_objective
 from .search import SEARCHES, Found, search
@@ -34,10 +37,12 @@ out = Console()
 err = Console(stderr=True)
 #: Largest dimension of a product.
 _LARGEST = 1 << 14
+#: The search if none is named.
+_SEARCH = "guided"
 
 
 def plan_for(
-    mapping: str, encoder: QuantizedEncoder, config: Config, tokens: int, timing: MemoryTiming,
+    options: MappingOptions, encoder: QuantizedEncoder, config: Config, tokens: int, timing: MemoryTiming,
     report: Callable[[str], None],
 ) -> Plan | None:  # fmt: skip
     """The plan that ``--mapping`` names for an encoder's layers: None for the compiler's own.
@@ -45,17 +50,18 @@ def plan_for(
     Raises
     ------
     MappingError, FileError
-        If ``mapping`` is a file that cannot be read, or of another layer or configuration.
+        If it names a file that cannot be read, or of another layer or configuration.
     """
-    if mapping == "heuristic":
+    if options.mapping == "heuristic":
         return None
     first = encoder.layers[0]
     shape = Shape(tokens, first.hidden, first.heads, first.ffn)
-    if mapping == "search":
-        chosen = choose_plan(config, shape, timing, cache_directory() / "survey", report)
+    if options.mapping == "search":
+        cache = cache_directory() / "survey"
+        chosen = choose_plan(config, shape, timing, cache, report, options.checked_objective())
         err.print(f"mapping: {chosen.reason}", highlight=False, soft_wrap=True)
         return chosen.plan
-    plan = read_mapping(Path(mapping), config, shape)
+    plan = read_mapping(Path(options.mapping), config, shape)
     assert isinstance(plan, Plan)
     return plan
 
@@ -63,23 +69,30 @@ def plan_for(
 @grouped
 def map_command(
     *,
-    workload: Annotated[str, typer.Option(help="layer, or a product as TOKENSxINPUTSxOUTPUTS.")] = "layer",
+    workload: Annotated[
+        str, typer.Option(help=f"layer, a product as TOKENSxINPUTSxOUTPUTS, or a chain: {', '.join(CHAINS)}.")
+    ] = "layer",
     model: Annotated[str, typer.Option(help="Layer of bert-base, bert-large or minilm-l6.")] = "minilm-l6",
     seq: Annotated[int, typer.Option(help="Tokens of the layer.")] = 128,
     hidden: Annotated[int | None, typer.Option(help="Hidden size, if another than the model's.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads, likewise.")] = None,
     ffn: Annotated[int | None, typer.Option(help="FFN size, likewise.")] = None,
-    how: Annotated[str, typer.Option("--search", help=f"{', '.join(SEARCHES)}.")] = "guided",
+    how: Annotated[
+        str, typer.Option("--search", help=f"{', '.join(SEARCHES)}; of a chain all plans are predicted.")
+    ] = _SEARCH,
     objective: Annotated[str, typer.Option(help=f"{', '.join(OBJECTIVES)}.")] = "cycles",
     samples: Annotated[int, typer.Option(min=1, help="Mappings to predict at most.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="What random choices follow from.")] = 0,
-    confirm: Annotated[bool, typer.Option("--confirm", help="Run heuristic and best on the RTL too.")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Run both on the RTL too.")] = False,
     memory: MemoryOptions,
     accelerator: Accelerator,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the better mapping here.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Search for the best mapping of a layer or a matrix product: tile sizes, loop order, what stays on the chip."""
+    """Search for the best mapping of a layer or a matrix product: tile sizes, loop order, what stays on the chip.
+
+    Of a chain of operations, whether to fuse it: sums stay on the chip, or go through DRAM as int8. A layer is fused.
+    """
     hardware = accelerator.configuration()
     check_objective(objective)
     check_writable(output)
@@ -87,11 +100,19 @@ def map_command(
     timing = memory.timing
     problem: Problem[Any]
     shape: Shape | ProductShape
+    sizes = {"hidden": hidden, "heads": heads, "ffn": ffn}
+    if workload in CHAINS:
+        if output is not None:
+            raise UsageError(f"--output writes the mapping of a layer or product, and {workload} is a chain")
+        if how != _SEARCH:
+            raise UsageError(f"--search is for layers and products; of {workload} all plans are predicted")
+        layer = LayerOfChains(**asdict(_layer(model, seq, sizes)))
+        chain = map_chain(workload, layer, hardware, timing, objective, confirm=confirm)
+        if json_file is not None:
+            write_whole(json_file, json.dumps(chain, indent=2) + "\n")
+        return
     if workload == "layer":
-        network = network_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
-        if network.decoder:
-            raise UsageError(f"{model} is a decoder; mappings are of encoder layers")
-        shape = Shape(check_tokens(seq), network.hidden, network.heads, network.ffn)
+        shape = _layer(model, seq, sizes)
         problem = LayerProblem(hardware, timing, shape)
     else:
         shape = _product(workload)
@@ -125,11 +146,21 @@ def map_command(
         write_whole(json_file, json.dumps(results | {"mappings": record}, indent=2) + "\n")
 
 
+def _layer(model: str, tokens: int, sizes: dict[str, int | None]) -> Shape:
+    """A layer of the model, with the sizes that are not None in place of its own."""
+    network = network_of(model, sizes)
+    if network.decoder:
+        raise UsageError(f"{model} is a decoder; mappings are of encoder layers")
+    return Shape(check_tokens(tokens), network.hidden, network.heads, network.ffn)
+
+
 def _product(text: str) -> ProductShape:
     """The product named as 512x768x3072."""
     found = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)
     if found is None:
-        raise MappingError(f"unknown workload {text!r}; it is layer, or a product as TOKENSxINPUTSxOUTPUTS")
+        raise MappingError(
+            f"unknown workload {text!r}; it is layer, a product as TOKENSxINPUTSxOUTPUTS, or {', '.join(CHAINS)}"
+        )
     sizes = [int(size) for size in found.groups()]
     for size in sizes:
         if not 1 <= size <= _LARGEST:

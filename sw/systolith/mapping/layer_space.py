@@ -70,6 +70,11 @@ class LayerSpace:
     def _fits(self, c: Choice) -> bool:
         return ring_rows(self.config, c.attention, c.rows) >= c.chunk * self.config.rows
 
+    @property
+    def candidates(self) -> int:
+        """Mappings, those that do not fit included."""
+        return sum(len(attention) * len(rows) for attention, rows in self.parts.values()) * len(CHUNKS)
+
     def all(self) -> Iterator[Choice]:
         """Every mapping that fits."""
         for resident, (attention, rows) in self.parts.items():

@@ -1,5 +1,6 @@
 """What a search needs to know of a mapspace, and the two that there are: a product's and a layer's."""
 
+import heapq
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from .product_space import Mappings, ProductSpace
 from .score import Score, predicted
 
 M = TypeVar("M")
-#: Draws of a changed mapping before a search gives up on a place, and mappings of a layer that it can all predict.
-_TRIES, _ALL_LAYERS = 200, 2000
+#: Draws of a changed mapping before a search gives up on a place, and mappings of a layer that are ranked at most: ten
+#: seconds or so.
+_TRIES, _ALL_LAYERS = 200, 2_000_000
 
 
 class Problem(ABC, Generic[M]):
@@ -48,7 +50,7 @@ class Problem(ABC, Generic[M]):
 
     @abstractmethod
     def promising(self, count: int, objective: str) -> Iterator[M]:
-        """What an exhaustive search has left to predict, out of all mappings; ``MappingError`` if they are too many."""
+        """The ``count`` roughly best of all mappings, the best first; ``MappingError`` if they are too many to rank."""
 
     @abstractmethod
     def rough(self, mapping: M) -> Score:
@@ -142,19 +144,19 @@ class LayerProblem(Problem[Plan]):
         return mapping
 
     def promising(self, count: int, objective: str) -> Iterator[Plan]:
-        some = []
-        for choice in self.space.all():
-            some.append(choice)
-            if len(some) > _ALL_LAYERS:
-                raise MappingError(
-                    f"an exhaustive search of a layer's mappings predicts {_ALL_LAYERS:,} at most, and here are more; "
-                    f"use --search random or guided"
-                )
-        yield from map(self._plan, some)
+        if self.space.candidates > _ALL_LAYERS:
+            raise MappingError(
+                f"an exhaustive search of a layer ranks {_ALL_LAYERS:,} mappings at most, and here are "
+                f"{self.space.candidates:,}; use --search random or guided"
+            )
+        ranked = heapq.nsmallest(count, self.space.all(), key=lambda choice: self._estimate(choice).of(objective))
+        yield from map(self._plan, ranked)
 
     def rough(self, mapping: Plan) -> Score:
         """Cycles of the planner's estimates; energy of the bytes loaded, which is what a plan changes most."""
-        choice = self._choices[mapping]
+        return self._estimate(self._choices[mapping])
+
+    def _estimate(self, choice: Choice) -> Score:
         a, r = choice.attention, choice.rows
         bits = 8 * self.config.row_pitch * (a.load_rows + r.load_rows)
         cycles = a.compute_cycles + r.compute_cycles + a.stall_cycles + r.vector_cycles + r.chunk_cycles

@@ -55,8 +55,8 @@ def search(
 ) -> Found[M]:  # fmt: skip
     """Search ``how`` (one of :data:`SEARCHES`) for the mapping with the least ``objective``; the same for a ``seed``.
 
-    At most ``samples`` mappings are predicted, of a layer exhaustively as many as there are. The heuristic is always
-    one of them, and is only left for a better one.
+    At most ``samples`` mappings are predicted: exhaustively the roughly best of all that there are. The heuristic is
+    always one of them, and is only left for a better one.
 
     Raises
     ------

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
-from systolith.analysis.prediction import predict
+from systolith.analysis.prediction import MEAN_ERROR, WORST_ERROR, predict
 from systolith.analysis.workloads import AttentionWorkload, EncoderWorkload, GemmWorkload, Workload
 from systolith.rtl.config import Config, preset
 from systolith.rtl.isa import disassemble
 
-from .figure import Figure, FigureTable, Options, Report
+from .figure import Figure, FigureTable, Options, Report, SurveyError
 from .measure import measure
 
-#: What the errors must not exceed: the mean and the worst of all points.
-MEAN, WORST = 0.02, 0.05
 #: The last is half the bandwidth of the buses of 64 bits, a quarter of those of 128.
 _TIMINGS = (MemoryTiming(30), MemoryTiming(100), MemoryTiming(200), MemoryTiming(30, 4))
 #: For odd hardware: which programs, and which memories.
@@ -93,7 +91,13 @@ def points(*, quick: bool) -> Iterator[Point]:
 
 
 def figure(options: Options, report: Report) -> Figure:
-    """Run all points on the RTL and predict them."""
+    """Run all points on the RTL and predict them.
+
+    Raises
+    ------
+    SurveyError
+        If the predictions are further off than :data:`.WORST_ERROR` at a point, or :data:`.MEAN_ERROR` in the mean.
+    """
     rows: list[tuple[str, ...]] = []
     records: list[dict[str, Any]] = []
     for point in points(quick=options.quick):
@@ -111,6 +115,7 @@ def figure(options: Options, report: Report) -> Figure:
                 "predicted": predicted, "error": error, "predict_seconds": seconds,
             }
         )  # fmt: skip
+    check_errors(records)
     errors = [abs(record["error"]) for record in records]
     summary: dict[str, Any] = {
         "points": len(records), "mean": statistics.mean(errors), "worst": max(errors),
@@ -135,6 +140,20 @@ def figure(options: Options, report: Report) -> Figure:
         data={"summary": summary, "points": records},
         pictures={"cycle-model": lambda path: _draw(records, path)},
     )
+
+
+def check_errors(records: list[dict[str, Any]]) -> None:
+    """Hold the ``error`` of the figure's records against its bounds; ``SurveyError`` names what is beyond."""
+    worst = max(records, key=lambda record: abs(record["error"]))
+    where = f"{worst['name']} on {worst['array']}, memory latency {worst['latency']}"
+    if abs(worst["error"]) > WORST_ERROR:
+        raise SurveyError(f"the predicted cycles of {where} are {worst['error']:+.2%} off, more than {WORST_ERROR:.0%}")
+    mean = statistics.mean(abs(record["error"]) for record in records)
+    if mean > MEAN_ERROR:
+        raise SurveyError(
+            f"the predicted cycles of {len(records)} points are {mean:.2%} off in the mean, more than {MEAN_ERROR:.0%}"
+            f"; the worst is {where}, {worst['error']:+.2%}"
+        )
 
 
 def _by_hardware(records: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

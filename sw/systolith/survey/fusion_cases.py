@@ -1,6 +1,6 @@
 """What is compared: chains of a layer's operations in one program, and in several with int8 in DRAM between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,17 @@ from systolith.analysis.prediction import predict
 from systolith.analysis.workloads import AttentionWorkload
 from systolith.compiler.plan import CapacityError
 from systolith.rtl.config import Config
-from systolith.rtl.isa import disassemble
+from systolith.rtl.isa import Instruction, disassemble
 
 from .figure import Report, SurveyError
 from .measure import kept, measure
 
 Alternative = Stage | AttentionWorkload
 
+#: The chains of a layer.
+NAMES = SCORES, CONTEXT, PROJECTION, FFN2, ATTENTION = (
+    "scores, softmax", "scores, softmax, context", "output projection, LayerNorm", "FFN2, LayerNorm", "whole attention",
+)  # fmt: skip
 #: Queries and keys at a time that are tried; for the longest sequences fewer keys, as compiling takes seconds.
 _QUERIES, _KEYS = (16, 32, 48, 64, 128), (16, 32, 64, 128, 256)
 _LONG, _LONG_QUERIES, _LONG_KEYS = 2048, (16, 24, 32, 64), (128,)
@@ -68,17 +72,17 @@ class Shape:
 
 
 def chains(shape: Shape, config: Config) -> Iterator[Chain]:
-    """All chains of a layer, with the plans that are tried on ``config``."""
+    """All chains of a layer (:data:`NAMES`), with the plans that are tried on ``config``."""
     scores = Step(tuple(ScoresWorkload(**plan) for plan in _attention_plans(shape)))
     attention = AttentionWorkload(heads=shape.heads, size=shape.size, tokens=shape.tokens)
     context = _softmax(shape, spilled=True, context=True)
     yield Chain(
-        "scores, softmax", shape.tokens, attention.work.macs // 2,
+        SCORES, shape.tokens, attention.work.macs // 2,
         (_softmax(shape, spilled=False, context=False),),
         (scores, _softmax(shape, spilled=True, context=False)),
     )  # fmt: skip
     yield Chain(
-        "scores, softmax, context", shape.tokens, attention.work.macs,
+        CONTEXT, shape.tokens, attention.work.macs,
         (Step((attention, *_softmax(shape, spilled=False, context=True).alternatives)),),
         (scores, context),
     )  # fmt: skip
@@ -87,14 +91,14 @@ def chains(shape: Shape, config: Config) -> Iterator[Chain]:
     whole = AttentionLayerWorkload(hidden=shape.hidden, heads=shape.heads, tokens=shape.tokens)
     # Queries, keys and values are products of the output projection's shape, and take its cycles.
     yield Chain(
-        "whole attention", shape.tokens, whole.work.macs, (Step((whole,)),),
+        ATTENTION, shape.tokens, whole.work.macs, (Step((whole,)),),
         (replace(product, times=4), scores, context, norm),
     )  # fmt: skip
 
 
 def projected(shape: Shape, config: Config) -> Iterator[Chain]:
     """The chains that end in a LayerNorm."""
-    for ffn2, name in ((False, "output projection, LayerNorm"), (True, "FFN2, LayerNorm")):
+    for ffn2, name in ((False, PROJECTION), (True, FFN2)):
         product, norm = _projected_steps(shape, config, ffn2=ffn2, spilled=True)
         (fused,) = _projected_steps(shape, config, ffn2=ffn2, spilled=False)
         macs = shape.tokens * shape.hidden * (shape.ffn if ffn2 else shape.hidden)
@@ -118,7 +122,8 @@ def _softmax(shape: Shape, *, spilled: bool, context: bool) -> Step:
 def _projected_steps(shape: Shape, config: Config, *, ffn2: bool, spilled: bool) -> tuple[Step, ...]:
     sizes: dict[str, Any] = {"hidden": shape.hidden, "ffn": shape.ffn, "tokens": shape.tokens, "ffn2": ffn2}
     whole = config.accumulator_rows // -(-shape.hidden // config.cols)
-    most = min(whole, config.statistics_rows // 2, shape.tokens)
+    # If not even one fits, the compiler says so.
+    most = max(1, min(whole, config.statistics_rows // 2, shape.tokens))
     tried = sorted({n for n in (*(whole // b for b in _BLOCKS), *_ROWS) if 1 <= n <= most} | {most})
     norm = Step(tuple(AddNormWorkload(**sizes, rows=rows, spilled=spilled) for rows in tried))
     return (Step((SpilledProductWorkload(**sizes),)), norm) if spilled else (norm,)
@@ -137,14 +142,7 @@ def choose(step: Step, config: Config, timing: MemoryTiming, cache: Path, report
 
     def run() -> dict[str, Any]:
         report(f"plans of {type(step.alternatives[-1]).__name__}, {config.accumulator_bytes >> 10} KiB, {timing}")
-        found = {}
-        for index, alternative in enumerate(step.alternatives):
-            try:
-                program = _few_heads(alternative).compile(config)
-            except CapacityError:
-                continue
-            found[str(index)] = predict(disassemble(program.image.tobytes()), config, timing).cycles
-        return found
+        return {str(index): predict(program, config, timing).cycles for index, program in programs(step, config)}
 
     cycles = kept(cache / "plans", f"{step!r} {config.to_toml()} {timing!r}", run)
     if not cycles:
@@ -152,7 +150,18 @@ def choose(step: Step, config: Config, timing: MemoryTiming, cache: Path, report
     return step.alternatives[int(min(cycles, key=lambda index: cycles[index]))]
 
 
-def _few_heads(alternative: Alternative) -> Alternative:
+def programs(step: Step, config: Config) -> Iterator[tuple[int, list[Instruction]]]:
+    """Number and program of each alternative that fits, on :func:`few_heads`."""
+    for index, alternative in enumerate(step.alternatives):
+        try:
+            program = few_heads(alternative).compile(config)
+        except CapacityError:
+            continue
+        yield index, disassemble(program.image.tobytes())
+
+
+def few_heads(alternative: Alternative) -> Alternative:
+    """``alternative`` on no more heads than tell its plan from others."""
     if isinstance(alternative, (AttentionWorkload, ScoresWorkload, SoftmaxWorkload)):
         return replace(alternative, heads=min(alternative.heads, _SEARCHED_HEADS))
     return alternative
@@ -161,14 +170,21 @@ def _few_heads(alternative: Alternative) -> Alternative:
 def run_steps(
     steps: tuple[Step, ...], config: Config, timing: MemoryTiming, cache: Path, report: Report
 ) -> dict[str, Any]:
-    """Cycles and bytes of DRAM of the programs one after another, measured on the RTL, and what was run."""
+    """Measure the steps by the plans that :func:`choose` takes."""
+    chosen = [(step.times, choose(step, config, timing, cache, report)) for step in steps]
+    return run_chosen(chosen, config, timing, cache, report)
+
+
+def run_chosen(
+    chosen: Sequence[tuple[int, Alternative]], config: Config, timing: MemoryTiming, cache: Path, report: Report
+) -> dict[str, Any]:
+    """Cycles and bytes of DRAM of programs one after another, each so many times, on the RTL, and what was run."""
     cycles = read = written = 0
     plans = []
-    for step in steps:
-        chosen = choose(step, config, timing, cache, report)
-        ran = measure(chosen, config, timing, cache, report)
-        cycles += step.times * ran.cycles
-        read += step.times * ran.counters["read_beats"] * config.bus_bytes
-        written += step.times * ran.counters["write_beats"] * config.bus_bytes
-        plans.append({"times": step.times, "program": repr(chosen), "cycles": ran.cycles})
+    for times, alternative in chosen:
+        ran = measure(alternative, config, timing, cache, report)
+        cycles += times * ran.cycles
+        read += times * ran.counters["read_beats"] * config.bus_bytes
+        written += times * ran.counters["write_beats"] * config.bus_bytes
+        plans.append({"times": times, "program": repr(alternative), "cycles": ran.cycles})
     return {"cycles": cycles, "read_bytes": read, "written_bytes": written, "programs": plans}
