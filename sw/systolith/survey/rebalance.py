@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
-from systolith.analysis.prediction import predict
+from systolith.analysis.prediction import WORST_ERROR, predict
 from systolith.analysis.workloads import EncoderWorkload, GemmWorkload
 from systolith.compiler.compile import layer_instructions
 from systolith.compiler.plan import CapacityError, Shape, plan_layer
 from systolith.rtl.config import Config, preset
 
-from .cyclemodel import WORST
 from .figure import Figure, FigureTable, Options, Report
 from .measure import Measured, measure
 
@@ -139,7 +138,7 @@ def _may_keep(config: Config, shape: Shape, latency: int, least: float) -> bool:
     except CapacityError:
         return False
     predicted = predict(program, config, MemoryTiming(latency=latency)).cycles
-    return least >= KEPT * predicted * (1 - WORST)
+    return least >= KEPT * predicted * (1 - WORST_ERROR)
 
 
 def _by_size(base: Config) -> Iterator[Config]:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
+from amaranth.sim import Simulator
 
 from systolith.rtl.dma.arbiter import ReadArbiter
-from systolith.rtl.dma.load import LoadUnit
+from systolith.rtl.dma.load import LoadUnit, RowPlacer
+from systolith.rtl.dma.runs import run_layout
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Memory, Opcode
 
@@ -199,3 +201,39 @@ def test_halt(dma, cycle):
 
     bench.bench.run(testbench)
     assert len(bench.bench.reports) < len(program)
+
+
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.REGION])
+def test_a_beat_waits_for_its_run_and_none_belongs_to_a_faulty_one(dma, fault):
+    """The placer alone: a beat that is there before any run is kept, and one beside a faulty run is not written."""
+    config = dma.make_config(4, 4, 32)
+    placer = RowPlacer(config, layout=run_layout(config, 16))
+    written = []
+
+    async def testbench(ctx):
+        ctx.set(placer.scratchpad.request.ready, 1)
+        ctx.set(placer.beat.valid, 1)
+        ctx.set(placer.beat.payload, {"data": 0x04030201, "resp": 0})
+        for _ in range(5):
+            assert not ctx.get(placer.beat.ready)
+            await ctx.tick()
+        ctx.set(placer.run.valid, 1)
+        ctx.set(placer.run.payload, {"rows": 1, "address": 9, "final": 1, "fault": fault})
+        assert ctx.get(placer.run.ready)
+        await ctx.tick()
+        ctx.set(placer.run.valid, 0)
+        for _ in range(8):
+            if ctx.get(placer.scratchpad.request.valid):
+                written.append((ctx.get(placer.scratchpad.request.payload.address),
+                                list(ctx.get(placer.scratchpad.request.payload.data))))  # fmt: skip
+            taken = ctx.get(placer.beat.ready)
+            await ctx.tick()
+            if taken:
+                ctx.set(placer.beat.valid, 0)
+        assert not ctx.get(placer.beat.valid)
+
+    simulator = Simulator(placer)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert written == ([(9, [1, 2, 3, 4])] if fault == Fault.NONE else [])
