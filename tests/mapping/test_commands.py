@@ -91,7 +91,7 @@ def test_a_schedule_that_does_not_fit_is_said(monkeypatch, tmp_path, capsys):
         (("--workload", "ffn2-layernorm", "--heads", "7"), "is no multiple of 7 heads"),
         (("--search", "best"), "unknown search 'best'; the searches are heuristic"),
         (("--model", "bert"), "unknown model 'bert'"),
-        (("--model", "gpt2"), "gpt2 is a decoder"),
+        (("--model", "gpt2"), "'gpt2' has no encoder layers that are known; minilm-l6"),
         (("--seq", "0"), "tokens must be 1 to"),
         (
             ("--preset", "tiny", "--hidden", "16384", "--heads", "1"),

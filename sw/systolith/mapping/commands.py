@@ -22,7 +22,7 @@ from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptio
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
 from systolith.survey.fusion_cases import Shape as LayerOfChains
-from systolith.survey.profile import check_tokens, network_of
+from systolith.survey.profile import check_tokens, encoder_of
 
 from .choose import choose_plan
 from .confirm import confirmed
@@ -148,9 +148,7 @@ def map_command(
 
 def _layer(model: str, tokens: int, sizes: dict[str, int | None]) -> Shape:
     """A layer of the model, with the sizes that are not None in place of its own."""
-    network = network_of(model, sizes)
-    if network.decoder:
-        raise UsageError(f"{model} is a decoder; mappings are of encoder layers")
+    network = encoder_of(model, sizes)
     return Shape(check_tokens(tokens), network.hidden, network.heads, network.ffn)
 
 
