@@ -90,7 +90,7 @@ def test_a_schedule_that_does_not_fit_is_said(monkeypatch, tmp_path, capsys):
         (("--workload", "ffn2-layernorm", "--search", "random"), "of ffn2-layernorm all plans are predicted"),
         (("--workload", "ffn2-layernorm", "--heads", "7"), "is no multiple of 7 heads"),
         (("--search", "best"), "unknown search 'best'; the searches are heuristic"),
-        (("--model", "bert"), "unknown model 'bert'"),
+        (("--model", "bert"), "'bert' has no encoder layers that are known"),
         (("--model", "gpt2"), "'gpt2' has no encoder layers that are known; minilm-l6"),
         (("--seq", "0"), "tokens must be 1 to"),
         (
