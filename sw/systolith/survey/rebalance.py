@@ -30,7 +30,7 @@ KEPT = 0.97
 _SCRATCHPADS = tuple(range(16 * _KIB, 257 * _KIB, 16 * _KIB))
 _ACCUMULATORS = tuple(range(8 * _KIB, 257 * _KIB, 8 * _KIB))
 #: The share below which the planner's estimate rules a candidate out: small memories have long programs.
-_ESTIMATED = 0.8
+_ESTIMATED = 0.5
 #: Candidates that the search measures before it gives up.
 _TRIES = 12
 
