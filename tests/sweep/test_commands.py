@@ -122,7 +122,7 @@ def test_a_dask_scheduler_with_two_worker_processes_runs_the_points(
     with (
         monkeypatch.context() as patched,
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
         ) as cluster,
     ):
         patched.setattr(workers, "local_workers", lambda _: pytest.fail("no process of the sweep's own"))

@@ -34,7 +34,7 @@ def test_workers_that_join_after_the_start_get_tasks(monkeypatch: pytest.MonkeyP
     finished: list[Record] = []
     idle: list[bool] = []
     with distributed.LocalCluster(
-        n_workers=0, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=0, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as cluster:
         scheduled = Schedule(points, [], finished.append, list, lambda: idle.append(True))
         workers = dask_workers(cluster.scheduler_address)
