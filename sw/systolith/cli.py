@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from systolith.analysis.networks import NetworkError
 from systolith.analysis.prediction_command import predict_program
 from systolith.analysis.report import print_info, print_run, run_record
 from systolith.analysis.timeline_files import TraceError, TraceFiles
@@ -62,7 +63,7 @@ err = Console(stderr=True)
 #: What a user can cause: one sentence, exit status 2.
 _BAD_INPUT = (
     ConfigError, CapacityError, ProgramError, InstructionError, ModelError, SimulationError, UsageError, TraceError,
-    SweepError, CampaignError, SurveyError, MappingError, OSError,
+    SweepError, CampaignError, SurveyError, NetworkError, MappingError, OSError,
 )  # fmt: skip
 
 

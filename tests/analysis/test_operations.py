@@ -2,14 +2,13 @@
 
 import pytest
 
+from systolith.analysis.networks import NETWORKS, Network
 from systolith.analysis.operations import (
     ATTENTION,
     CONVOLUTIONS,
     FFN,
-    NETWORKS,
     OTHER,
     PROJECTIONS,
-    Network,
     groups,
     resnet50,
     total,

@@ -8,11 +8,11 @@ import pytest
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.compiler.mapping import MappingError
 from systolith.compiler.plan import CapacityError
+from systolith.mapping.chains import Shape, chains
 from systolith.mapping.fusion import CHAINS, FUSED, UNFUSED, best_schedules, chain_named, measured_schedule
 from systolith.mapping.score import predicted
 from systolith.rtl.config import preset
 from systolith.rtl.isa import disassemble
-from systolith.survey.fusion_cases import Shape, chains
 
 TINY, TIMING = preset("tiny"), MemoryTiming()
 SHAPE = Shape(hidden=24, heads=2, ffn=40, tokens=19)

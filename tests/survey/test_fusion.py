@@ -6,10 +6,11 @@ import pytest
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.fusion_workloads import SoftmaxWorkload
+from systolith.compiler.mapping import MappingError
+from systolith.mapping.chains import Shape, Step, chains, choose
 from systolith.rtl.config import preset
-from systolith.survey.figure import Options, SurveyError, run_figure
+from systolith.survey.figure import Options, run_figure
 from systolith.survey.fusion import _free_from
-from systolith.survey.fusion_cases import Shape, Step, chains, choose
 
 
 def softmax(rows: int, heads: int = 2) -> SoftmaxWorkload:
@@ -39,7 +40,7 @@ def test_the_plan_of_fewest_predicted_cycles_is_chosen_and_kept(tmp_path):
 def test_no_plan_that_fits_is_refused_in_a_sentence(tmp_path):
     step = Step((softmax(300), softmax(301)))
     config = replace(preset("tiny"), accumulator_bytes=1024)
-    with pytest.raises(SurveyError, match="does not fit, nor any other plan"):
+    with pytest.raises(MappingError, match="does not fit, nor any other plan"):
         choose(step, config, MemoryTiming(30), tmp_path, lambda text: None)
 
 

@@ -1,5 +1,6 @@
 """The registers of the accelerator, read and written by name inside a cocotb bench."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from cocotb.triggers import RisingEdge
@@ -51,10 +52,14 @@ class Registers:
         _expect_okay(int(dut.s_axi_rresp.value), f"read of {register}")
         return int(dut.s_axi_rdata.value)
 
-    async def write64(self, register: str, value: int) -> None:
-        """Write a pair of registers ``register_LO`` and ``register_HI``."""
-        await self.write(f"{register}_LO", value & 0xFFFFFFFF)
-        await self.write(f"{register}_HI", value >> 32)
+    async def set(self, register: str, value: int) -> None:
+        """Make a register that keeps its value hold this one."""
+        await self.write(register, value)
+
+    async def prepare(self, registers: Mapping[str, int]) -> None:
+        """Set all of them, such as :func:`~systolith.sim.job.program_registers` names."""
+        for register, value in registers.items():
+            await self.set(register, value)
 
     async def counters(self) -> dict[str, int]:
         """All counters by name."""
@@ -82,6 +87,24 @@ class Registers:
                 getattr(dut, f"s_axi_{answer}ready").value = 0
                 return
         raise TimeoutError(f"{what} was not answered within {_PATIENCE} cycles")
+
+
+class HeldRegisters(Registers):
+    """Sets only what differs from what was set last: programs of a batch have most registers in common."""
+
+    def __init__(self, dut: Any) -> None:
+        super().__init__(dut)
+        self._held: dict[str, int] = {}
+
+    async def set(self, register: str, value: int) -> None:
+        if self._held.get(register) != value:
+            await self.write(register, value)
+            self._held[register] = value
+
+    def forget(self, *registers: str) -> None:
+        """These hold something else now; all do, after a reset, if none is named."""
+        for register in registers or tuple(self._held):
+            self._held.pop(register, None)
 
 
 def _offset(register: str | int) -> int:

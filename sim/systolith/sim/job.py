@@ -1,6 +1,7 @@
 """What a program run hands to the bench in the simulator, and gets back: JSON both ways."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,30 @@ from typing import Any
 #: Environment variables that hold the path of the job, and of the accelerator's configuration (TOML).
 JOB_VARIABLE = "SYSTOLITH_JOB"
 CONFIG_VARIABLE = "SYSTOLITH_CONFIG"
+
+
+def program_registers(
+    base: int, length: int, regions: Iterable[Iterable[int]], watchdog: int, interrupts: int = 3
+) -> dict[str, int]:
+    """Registers that a program needs before its doorbell, and their values.
+
+    Parameters
+    ----------
+    base, length : int
+        Address and instructions of the program.
+    regions : iterable of (int, int)
+        Base address and size in bytes of each region, from the first on.
+    watchdog : int, cycles
+        Cycles without a retired instruction that count as a fault; 0 is never.
+    interrupts : int
+        Which causes interrupt: bit 0 the end, bit 1 a fault.
+    """
+    values = {"PROGRAM_BASE_LO": base & 0xFFFFFFFF, "PROGRAM_BASE_HI": base >> 32, "PROGRAM_LENGTH": length}
+    for index, (low, size) in enumerate(regions):
+        values[f"REGION{index}_BASE_LO"] = low & 0xFFFFFFFF
+        values[f"REGION{index}_BASE_HI"] = low >> 32
+        values[f"REGION{index}_SIZE"] = size
+    return {**values, "WATCHDOG": watchdog, "IRQ_ENABLE": interrupts}
 
 
 @dataclass(frozen=True, kw_only=True)

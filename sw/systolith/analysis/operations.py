@@ -12,6 +12,8 @@ the hidden size) is 8.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .networks import Network
+
 #: FLOPs and bytes of softmax and scaling for each score.
 _SCORE_FLOPS, _SCORE_BYTES = 4, 2
 #: FLOPs and bytes of GELU for each element of the FFN's inner layer.
@@ -44,26 +46,6 @@ class Count:
     @property
     def intensity(self) -> float:
         return self.flops / self.bytes
-
-
-@dataclass(frozen=True)
-class Network:
-    """Sizes of a Transformer; ``decoder`` runs token by token with its keys and values kept."""
-
-    layers: int
-    hidden: int
-    heads: int
-    ffn: int
-    decoder: bool = False
-
-
-#: Transformers by name.
-NETWORKS = {
-    "minilm-l6": Network(6, 384, 12, 1536),
-    "bert-base": Network(12, 768, 12, 3072),
-    "bert-large": Network(24, 1024, 16, 4096),
-    "gpt2": Network(12, 768, 12, 3072, decoder=True),
-}
 
 
 def total(operations: Iterable[Operation]) -> Count:

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from systolith.analysis.bench_cases import MemoryTiming
+from systolith.analysis.networks import check_tokens, encoder_of
 from systolith.compiler.mapping import MappingError, ProductShape
 from systolith.compiler.plan import Plan, Shape
 from systolith.files import check_writable, write_whole
@@ -21,9 +22,8 @@ from systolith.models.quantized import QuantizedEncoder
 from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
-from systolith.survey.fusion_cases import Shape as LayerOfChains
-from systolith.survey.profile import check_tokens, encoder_of
 
+from .chains import Shape as LayerOfChains
 from .choose import choose_plan
 from .confirm import confirmed
 from .file import MappingFile, config_digest, read_mapping

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from systolith.survey.measure import measure
+from systolith.sweep.measure import measure
 
 from .problem import M, Problem
 from .score import Score
@@ -16,7 +16,7 @@ def confirmed(problem: Problem[M], mapping: M, score: Score, cache: Path, report
 
     Raises
     ------
-    SurveyError
+    SweepError
         If it is not bit-exact.
     """
     ran = measure(problem.workload(mapping), problem.config, problem.timing, cache, report)

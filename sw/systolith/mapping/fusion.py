@@ -1,7 +1,7 @@
 """Fusion as a choice of the mapping: a chain of a layer's operations in one program, or in several.
 
 Fused, the sums stay in the accumulator; otherwise each operation is a program of its own, and int8 goes through DRAM.
-The chains and the plans that are tried are those of the survey's figure (:mod:`systolith.survey.fusion_cases`).
+The chains and the plans that are tried are in :mod:`systolith.mapping.chains`.
 """
 
 import itertools
@@ -14,7 +14,8 @@ from systolith.analysis.bench_cases import MemoryTiming
 from systolith.compiler.plan import CapacityError
 from systolith.rtl.config import Config
 from systolith.rtl.isa import disassemble
-from systolith.survey.fusion_cases import (
+
+from .chains import (
     NAMES,
     Alternative,
     Chain,
@@ -25,7 +26,6 @@ from systolith.survey.fusion_cases import (
     programs,
     run_chosen,
 )
-
 from .confirm import Report
 from .score import Score, check_objective, predicted
 
@@ -121,7 +121,7 @@ def measured_schedule(
 
     Raises
     ------
-    SurveyError
+    SweepError
         If one is not bit-exact.
     """
     ran = run_chosen(schedule.programs, config, timing, cache, report)

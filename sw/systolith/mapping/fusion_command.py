@@ -10,8 +10,8 @@ from rich.table import Table
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
-from systolith.survey.fusion_cases import Alternative, Shape
 
+from .chains import Alternative, Shape
 from .fusion import FUSED, UNFUSED, Schedule, best_schedules, chain_named, measured_schedule
 from .score import Score
 

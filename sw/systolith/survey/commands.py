@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from systolith.analysis.networks import check_tokens, encoder_of
 from systolith.files import check_writable, write_whole
 from systolith.options import Accelerator, JsonFile, grouped
 from systolith.sim.cache import cache_directory
@@ -96,7 +97,6 @@ def bound(
     """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
     from .bound import layer_bounds
     from .hybrid import Shape
-    from .profile import check_tokens, encoder_of
 
     network = encoder_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
     hardware = accelerator.configuration()

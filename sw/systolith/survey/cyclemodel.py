@@ -12,9 +12,9 @@ from systolith.analysis.prediction import MEAN_ERROR, WORST_ERROR, predict
 from systolith.analysis.workloads import AttentionWorkload, EncoderWorkload, GemmWorkload, Workload
 from systolith.rtl.config import Config, preset
 from systolith.rtl.isa import disassemble
+from systolith.sweep.measure import measure
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
-from .measure import measure
 
 #: The last is half the bandwidth of the buses of 64 bits, a quarter of those of 128.
 _TIMINGS = (MemoryTiming(30), MemoryTiming(100), MemoryTiming(200), MemoryTiming(30, 4))

@@ -7,10 +7,10 @@ from typing import Any
 from systolith.analysis.energy import count_accesses, estimate
 from systolith.analysis.prediction import predict
 from systolith.rtl.isa import disassemble
+from systolith.sweep.measure import measure
 
 from .cyclemodel import Point, points
 from .figure import Figure, FigureTable, Options, Report
-from .measure import measure
 
 #: The programs and the hardware shown, at the first memory timing of each.
 _PROGRAMS = (

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
+from systolith.mapping.chains import Chain, Shape, chains, projected, run_steps
 from systolith.rtl.config import Config, preset
 
 from .figure import Figure, FigureTable, Options, Report
-from .fusion_cases import Chain, Shape, chains, projected, run_steps
 
 _KIB = 1024
 _PLAIN, _SLOW, _NARROW = MemoryTiming(30), MemoryTiming(100), MemoryTiming(30, 8)

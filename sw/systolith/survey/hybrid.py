@@ -20,9 +20,9 @@ from systolith.models.registry import load_model
 from systolith.rtl.config import Config, preset
 from systolith.runtime.device import open_device
 from systolith.runtime.session import run_encoder
+from systolith.sweep.measure import kept, measure
 
 from .figure import Options, Report, SurveyError
-from .measure import kept, measure
 
 #: The memory of all runs: the survey's Gemmini has a latency of about this much.
 TIMING = MemoryTiming(30)

@@ -20,9 +20,9 @@ from systolith.mapping.score import Score
 from systolith.mapping.search import search
 from systolith.rtl.config import Config, preset
 from systolith.sweep.fingerprint import sources_of
+from systolith.sweep.measure import kept
 
 from .figure import Figure, FigureTable, Options, Report
-from .measure import kept
 
 #: The survey's shares within three times of the best, in percent: attention, FFN.
 SURVEY = {"scores": 1.70, "context": 1.70, "FFN1": 1.48, "FFN2": 1.48}

@@ -1,68 +1,22 @@
 """FLOPs, memory operations and arithmetic intensity of networks (the survey's section 2), and their roofline."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from systolith.analysis.operations import NETWORKS, Count, Network, Operation, groups, resnet50, total, transformer
+from systolith.analysis.networks import MODELS, RESNET, check_tokens, network_of
+from systolith.analysis.operations import Count, Operation, groups, resnet50, total, transformer
 from systolith.rtl.config import Config, preset
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
 
-RESNET = "resnet50"
-MODELS = (*NETWORKS, RESNET)
 LENGTHS = (128, 512)
-#: Most tokens of a profile: each token of a decoder is counted for itself.
-MAX_TOKENS = 1 << 16
-_SIZES = ("layers", "hidden", "heads", "ffn")
 #: What the survey prints: (model, tokens) -> GFLOP, GMOP, FLOPs a byte.
 SURVEY = {
     ("bert-base", 128): (22.42, 0.14, 159.7),
     ("bert-base", 512): (97.02, 0.42, 231.0),
     ("bert-base, 4 heads", 512): (None, None, 304.0),
 }
-
-
-def network_of(model: str, sizes: dict[str, int | None]) -> Network:
-    """The network of that name, with the sizes that are not None in place of its own.
-
-    Raises
-    ------
-    SurveyError
-        If there is no such model, or a size makes none.
-    """
-    if model not in NETWORKS:
-        raise SurveyError(f"unknown model {model!r}; the models are {', '.join(MODELS)}")
-    changed: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
-    network = replace(NETWORKS[model], **changed)
-    for name in _SIZES:
-        if not 1 <= getattr(network, name) <= 1 << 20:
-            raise SurveyError(f"{name} must be 1 to {1 << 20}, not {getattr(network, name)}")
-    if network.hidden % network.heads:
-        raise SurveyError(f"hidden of {network.hidden} is no multiple of {network.heads} heads")
-    return network
-
-
-def encoder_of(model: str, sizes: dict[str, int | None]) -> Network:
-    """The encoder of that name, with the sizes that are not None in place of its own.
-
-    Raises
-    ------
-    SurveyError
-        If there is no such encoder, or a size makes none.
-    """
-    encoders = [name for name, network in NETWORKS.items() if not network.decoder]
-    if model not in encoders:
-        raise SurveyError(f"{model!r} has no encoder layers that are known; {', '.join(encoders)} have")
-    return network_of(model, sizes)
-
-
-def check_tokens(tokens: int) -> int:
-    """``tokens``; ``SurveyError`` if they are too few or too many."""
-    if not 1 <= tokens <= MAX_TOKENS:
-        raise SurveyError(f"tokens must be 1 to {MAX_TOKENS}, not {tokens}")
-    return tokens
 
 
 def profile_table(title: str, operations: Sequence[Operation], *, each: bool = False) -> FigureTable:

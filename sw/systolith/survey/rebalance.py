@@ -14,9 +14,9 @@ from systolith.analysis.workloads import EncoderWorkload, GemmWorkload
 from systolith.compiler.compile import layer_instructions
 from systolith.compiler.plan import CapacityError, Shape, plan_layer
 from systolith.rtl.config import Config, preset
+from systolith.sweep.measure import Measured, measure
 
 from .figure import Figure, FigureTable, Options, Report
-from .measure import Measured, measure
 
 _KIB = 1024
 #: Bytes of each memory in the grid, and cycles of memory latency.

@@ -14,10 +14,10 @@ from systolith.models.sentences import calibration_texts
 from systolith.numerics import reference
 from systolith.numerics.approximation import APPROXIMATIONS, POLYNOMIAL
 from systolith.rtl.config import Config
+from systolith.sweep.measure import kept
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
 from .hybrid import Shape, Whole, bare, host_cost, product_cycles, subject, whole_layer
-from .measure import kept
 from .unit_variants import VARIANTS, errors, least_cosine, samples
 
 #: What each unit takes over: the host's stages, the products of those stages, and the compiler's operations.

@@ -13,6 +13,7 @@ from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import reset
 from systolith.sim.dram import Shared
+from systolith.sim.job import program_registers
 from systolith.verification.endurance.batch import Files, Order, Report, own_bytes
 
 #: Cycles without a retired instruction that count as a fault, and cycles after which a job is given up.
@@ -27,13 +28,7 @@ async def _run(dut: Any, csr: Registers, shared: Shared, order: Order) -> Report
         [(base, base + size) for base, size in order.regions],
         (order.program_base, order.program_base + 32 * order.program_length),
     )
-    await csr.write64("PROGRAM_BASE", order.program_base)
-    await csr.write("PROGRAM_LENGTH", order.program_length)
-    await csr.write("WATCHDOG", _WATCHDOG)
-    await csr.write("IRQ_ENABLE", 3)
-    for i, (base, size) in enumerate(order.regions):
-        await csr.write64(f"REGION{i}_BASE", base)
-        await csr.write(f"REGION{i}_SIZE", size)
+    await csr.prepare(program_registers(order.program_base, order.program_length, order.regions, _WATCHDOG))
     reads, writes, begin = shared.read_beats, shared.write_beats, time.perf_counter()
     await csr.write("CONTROL", 1)
     problem = ""

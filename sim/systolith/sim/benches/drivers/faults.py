@@ -9,9 +9,10 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeout
 
-from systolith.sim.axi_lite import BusResponseError, Registers
+from systolith.sim.axi_lite import BusResponseError, HeldRegisters
 from systolith.sim.benches.common import reset
 from systolith.sim.dram import BusError, Shared
+from systolith.sim.job import program_registers
 from systolith.verification.faults.batch import (
     AFTER,
     BEFORE,
@@ -42,37 +43,22 @@ class _Host:
 
     def __init__(self, dut: Any, layouts: list[Layout]) -> None:
         self.dut = dut
-        self.csr = Registers(dut)
+        self.csr = HeldRegisters(dut)
         self.shared = Shared(SHARED)
         self.layouts = layouts
         self.dram = np.memmap(DRAM, np.uint8, "r+")
         self.before, self.after = np.load(BEFORE), np.load(AFTER)
-        self.written: dict[str, int] = {}
         self.cycles: dict[int, int] = {}
         self.hung = False
 
     async def rst(self) -> None:
         await reset(self.dut)
-        self.written.clear()
-
-    async def set(self, name: str, value: int) -> None:
-        """Write a register unless it holds that already."""
-        if self.written.get(name) != value:
-            await self.csr.write(name, value)
-            self.written[name] = value
+        self.csr.forget()
 
     async def prepare(self, base: int, length: int, regions: list[list[int]], watchdog: int, irq: bool) -> None:
         """Everything but the doorbell."""
         self.shared.grant([(low, low + size) for low, size in regions], (base, base + 32 * length))
-        pairs = {"PROGRAM_BASE": base} | {f"REGION{i}_BASE": low for i, (low, _) in enumerate(regions)}
-        for name, value in pairs.items():
-            await self.set(f"{name}_LO", value & 0xFFFFFFFF)
-            await self.set(f"{name}_HI", value >> 32)
-        for i, (_, size) in enumerate(regions):
-            await self.set(f"REGION{i}_SIZE", size)
-        await self.set("PROGRAM_LENGTH", length)
-        await self.set("WATCHDOG", watchdog)
-        await self.set("IRQ_ENABLE", 3 * irq)
+        await self.csr.prepare(program_registers(base, length, regions, watchdog, 3 * irq))
 
     async def run_correct(self, subject: int) -> str:
         """Run a subject as it is; what went wrong, or nothing."""
@@ -192,7 +178,7 @@ class _Host:
                     continue
                 if await self.csr.read("STATUS") & _BUSY:
                     return f"{name} could be written while busy"
-                self.written.pop(name)
+                self.csr.forget(name)
         return ""
 
     async def look(self, i: Injection, seen: Observation) -> None:
@@ -204,7 +190,7 @@ class _Host:
         seen.index = await self.csr.read("FAULT_INDEX")
         seen.waiting = await self.csr.read("FAULT_WAITING")
         if not i.interrupts and seen.status & (_DONE | _FAULT):
-            await self.set("IRQ_ENABLE", 3)
+            await self.csr.set("IRQ_ENABLE", 3)
             await ClockCycles(self.dut.clk, 4)
             if not self.dut.irq.value:
                 seen.problem = seen.problem or "the interrupt is lost that came before it was enabled"

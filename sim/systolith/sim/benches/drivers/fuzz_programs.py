@@ -11,9 +11,10 @@ from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 
 from systolith.rtl.chip_state import chip_state
 from systolith.rtl.config import Config
-from systolith.sim.axi_lite import Registers
+from systolith.sim.axi_lite import HeldRegisters
 from systolith.sim.benches.common import configuration, reset
 from systolith.sim.dram import Shared
+from systolith.sim.job import program_registers
 from systolith.sim.memories import ChipMemories
 from systolith.verification.fuzz.session import PIPE, Entry, Files, Outcome
 
@@ -26,26 +27,16 @@ _DONE = 2
 
 
 class _Host:
-    """Starts programs; writes only those registers whose values changed since the last reset."""
+    """Starts programs and tells how they end."""
 
     def __init__(self, dut: Any, shared: Shared) -> None:
         self.dut = dut
-        self.csr = Registers(dut)
+        self.csr = HeldRegisters(dut)
         self.shared = shared
-        self.written: dict[str, int] = {}
 
     async def reset(self) -> None:
         await reset(self.dut)
-        self.written.clear()
-
-    async def set(self, name: str, value: int) -> None:
-        if self.written.get(name) != value:
-            await self.csr.write(name, value)
-            self.written[name] = value
-
-    async def set_address(self, name: str, value: int) -> None:
-        await self.set(f"{name}_LO", value & 0xFFFFFFFF)
-        await self.set(f"{name}_HI", value >> 32)
+        self.csr.forget()
 
     async def run(self, entry: Entry) -> Outcome:
         self.shared.settle(entry.latency, entry.bandwidth, entry.seed)
@@ -53,13 +44,7 @@ class _Host:
             [(low, high) for low, high in entry.grants],
             (entry.program_base, entry.program_base + entry.program_bytes),
         )
-        await self.set_address("PROGRAM_BASE", entry.program_base)
-        await self.set("PROGRAM_LENGTH", entry.program_length)
-        await self.set("WATCHDOG", _WATCHDOG)
-        await self.set("IRQ_ENABLE", 3)
-        for i, (base, size) in enumerate(entry.regions):
-            await self.set_address(f"REGION{i}_BASE", base)
-            await self.set(f"REGION{i}_SIZE", size)
+        await self.csr.prepare(program_registers(entry.program_base, entry.program_length, entry.regions, _WATCHDOG))
         start = self.shared.cycles
         await self.csr.write("CONTROL", 1)
         problem = await self._end()

@@ -12,7 +12,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeo
 from systolith.sim.axi_lite import Registers
 from systolith.sim.benches.common import configuration, reset
 from systolith.sim.dram import Shared
-from systolith.sim.job import JOB_VARIABLE, Job, Outcome
+from systolith.sim.job import JOB_VARIABLE, Job, Outcome, program_registers
 from systolith.sim.memories import ChipMemories
 from systolith.sim.watch import Watch, save_watched
 
@@ -31,13 +31,7 @@ async def run_program(dut: Any) -> None:
     job = Job.load(os.environ[JOB_VARIABLE])
     csr = Registers(dut)
     await reset(dut)
-    await csr.write64("PROGRAM_BASE", job.program_base)
-    await csr.write("PROGRAM_LENGTH", job.program_length)
-    await csr.write("WATCHDOG", job.watchdog)
-    for i, (base, size) in enumerate(job.regions):
-        await csr.write64(f"REGION{i}_BASE", base)
-        await csr.write(f"REGION{i}_SIZE", size)
-    await csr.write("IRQ_ENABLE", 3)
+    await csr.prepare(program_registers(job.program_base, job.program_length, job.regions, job.watchdog))
     outcome = Outcome()
     begin = time.perf_counter()
     await csr.write("CONTROL", 1)

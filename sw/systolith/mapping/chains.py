@@ -16,12 +16,11 @@ from systolith.analysis.fusion_workloads import (
 )
 from systolith.analysis.prediction import predict
 from systolith.analysis.workloads import AttentionWorkload
+from systolith.compiler.mapping import MappingError
 from systolith.compiler.plan import CapacityError
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Instruction, disassemble
-
-from .figure import Report, SurveyError
-from .measure import kept, measure
+from systolith.sweep.measure import Report, kept, measure
 
 Alternative = Stage | AttentionWorkload
 
@@ -134,7 +133,7 @@ def choose(step: Step, config: Config, timing: MemoryTiming, cache: Path, report
 
     Raises
     ------
-    SurveyError
+    MappingError
         If none fits.
     """
     if len(step.alternatives) == 1:
@@ -146,7 +145,7 @@ def choose(step: Step, config: Config, timing: MemoryTiming, cache: Path, report
 
     cycles = kept(cache / "plans", f"{step!r} {config.to_toml()} {timing!r}", run)
     if not cycles:
-        raise SurveyError(f"{step.alternatives[0]} does not fit, nor any other plan")
+        raise MappingError(f"{step.alternatives[0]} does not fit, nor any other plan")
     return step.alternatives[int(min(cycles, key=lambda index: cycles[index]))]
 
 

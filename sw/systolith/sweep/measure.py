@@ -13,9 +13,11 @@ from systolith.files import FileError, read_json, write_whole
 from systolith.rtl.config import Config
 from systolith.rtl.isa import INSTRUCTION_BYTES
 from systolith.runtime.device import open_device
-from systolith.sweep.fingerprint import origin
 
-from .figure import Report, SurveyError
+from .fingerprint import origin
+from .workload import SweepError
+
+Report = Callable[[str], None]
 
 #: Most bytes of a kept run.
 _RUN_BYTES = 1 << 24
@@ -41,7 +43,7 @@ def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Pat
 
     Raises
     ------
-    SurveyError
+    SweepError
         If the result is not bit-exact.
     """
     what = f"{workload!r} {timing!r}"
@@ -55,7 +57,7 @@ def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Pat
     device = open_device(config, "rtl", latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
     measured = workload.run(device)
     if measured.difference is not None:
-        raise SurveyError(f"{workload} is not bit-exact on the RTL: {measured.difference}")
+        raise SweepError(f"{workload} is not bit-exact on the RTL: {measured.difference}")
     counters, image = dict(measured.result.counters), measured.program.image.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps({"cycles": counters["cycles"], "counters": counters, "image": image.hex()}) + "\n")
