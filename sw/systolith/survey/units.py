@@ -1,6 +1,8 @@
 """Each non-linear unit added alone, and I-BERT's polynomials (arXiv 2101.01321) beside this accelerator's look-ups."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from systolith.host.layer import Handover
@@ -9,6 +11,7 @@ from systolith.models.calibrate import calibrate
 from systolith.models.encoder import ModelError
 from systolith.models.evaluate import evaluate, held_out
 from systolith.models.quantize import quantize
+from systolith.models.quantized import QuantizedEncoder
 from systolith.models.registry import Model, load_model
 from systolith.models.sentences import calibration_texts
 from systolith.numerics import reference
@@ -51,21 +54,31 @@ def _cycles(shape: Shape, config: Config, options: Options, report: Report) -> d
 
 def _integer_accuracy(model: Model, options: Options, report: Report) -> dict[str, dict[str, float]]:
     """Cosines to fp32 of the whole encoder in integers: mean, min and number of texts."""
+    quick = options.quick
 
-    def run() -> dict[str, dict[str, float]]:
-        texts = held_out(model, _QUICK_TEXTS if options.quick else _INTEGER_TEXTS)
-        encoders = {name: model.quantized.approximated(name) for name in APPROXIMATIONS}
+    def calibrated_anew() -> QuantizedEncoder:
         report("calibrating with polynomials")
-        known = [model.activations(text) for text in calibration_texts()[: _QUICK_TEXTS if options.quick else None]]
-        own = quantize(model.encoder, calibrate(model.encoder, known, POLYNOMIAL))
-        encoders[f"{POLYNOMIAL}, calibrated with it"] = own.approximated(POLYNOMIAL)
-        found = {}
-        for name, encoder in encoders.items():
-            report(f"accuracy in integers: {name}")
-            found[name] = evaluate(replace(model, quantized=encoder), texts)
-        return found
+        known = [model.activations(text) for text in calibration_texts()[: _QUICK_TEXTS if quick else None]]
+        return quantize(model.encoder, calibrate(model.encoder, known, POLYNOMIAL)).approximated(POLYNOMIAL)
 
-    return kept(options.cache / "accuracy", f"{model.name} {options.quick}", run)
+    encoders: dict[str, Callable[[], QuantizedEncoder]] = {
+        **{name: partial(model.quantized.approximated, name) for name in APPROXIMATIONS},
+        f"{POLYNOMIAL}, calibrated with it": calibrated_anew,
+    }
+    texts = held_out(model, _QUICK_TEXTS if quick else _INTEGER_TEXTS)
+
+    def measured(name: str) -> dict[str, float]:
+        encoder = encoders[name]()
+
+        def progress(done: int) -> None:
+            report(f"accuracy in integers, {name}: {done} of {len(texts)} texts")
+
+        return evaluate(replace(model, quantized=encoder), texts, progress)
+
+    return {
+        name: kept(options.cache / "accuracy", f"{model.name} {quick} {name}", partial(measured, name))
+        for name in encoders
+    }
 
 
 def figure(options: Options, report: Report) -> Figure:
