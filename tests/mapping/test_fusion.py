@@ -13,6 +13,7 @@ from systolith.mapping.fusion import CHAINS, FUSED, UNFUSED, best_schedules, cha
 from systolith.mapping.score import predicted
 from systolith.rtl.config import preset
 from systolith.rtl.isa import disassemble
+from systolith.runtime.functional import FunctionalDevice
 
 TINY, TIMING = preset("tiny"), MemoryTiming()
 SHAPE = Shape(hidden=24, heads=2, ffn=40, tokens=19)
@@ -64,6 +65,16 @@ def test_fusion_pays_where_the_accumulator_holds_rows_enough():
     for size, better in ((1024, UNFUSED), (16384, FUSED)):
         found = schedules("ffn2-layernorm", shape=wide, accumulator_bytes=size)
         assert min(found, key=lambda name: found[name].score.cycles) == better
+
+
+def test_whole_attention_has_plans_of_its_own_that_compute_the_same():
+    """The compiler's, and others that cut the queries otherwise; each is bit-exact."""
+    (step,) = chain_named("whole-attention", dataclasses.replace(SHAPE, tokens=70), TINY).fused
+    cuts = [program.plan.query_rows for program in step.alternatives[1:]]
+    assert step.alternatives[0].plan is None
+    assert len(set(cuts)) == len(cuts) > 1
+    for program in step.alternatives:
+        assert program.run(FunctionalDevice(TINY)).difference is None
 
 
 def test_a_schedule_that_does_not_fit_is_left_out():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from systolith.compiler.attention_layer import compile_attention_layer
 from systolith.compiler.gemm import compile_gemm
 from systolith.compiler.norm_kernel import compile_add_norm
+from systolith.compiler.plan import Plan
 from systolith.compiler.program import Program
 from systolith.compiler.scores_kernel import compile_scores
 from systolith.compiler.softmax_kernel import compile_softmax
@@ -227,13 +228,14 @@ class AddNormWorkload(_Projected):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionLayerWorkload(Stage):
-    """A layer's attention with its projections and LayerNorm, all of it on the chip."""
+    """A layer's attention with its projections and LayerNorm, all on the chip, cut as ``plan`` or by the compiler."""
 
     output = "layer0"
 
     hidden: int
     heads: int
     tokens: int
+    plan: Plan | None = None
 
     @property
     def work(self) -> Work:
@@ -251,7 +253,7 @@ class AttentionLayerWorkload(Stage):
 
     def compile(self, config: Config) -> Program:
         layer, _ = attention_tensors(self.heads, self.hidden // self.heads, self.tokens, config.approximation)
-        return compile_attention_layer(config, layer, self.tokens)
+        return compile_attention_layer(config, layer, self.tokens, self.plan)
 
     def tensors(self, config: Config) -> tuple[dict[str, Int8], Int8]:
         _, seen = attention_tensors(self.heads, self.hidden // self.heads, self.tokens, config.approximation)

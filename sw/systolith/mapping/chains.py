@@ -1,5 +1,6 @@
 """What is compared: chains of a layer's operations in one program, and in several with int8 in DRAM between them."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,14 @@ from systolith.analysis.fusion_workloads import (
 )
 from systolith.analysis.prediction import predict
 from systolith.analysis.workloads import AttentionWorkload
+from systolith.compiler.attention_layer import attention_shape
 from systolith.compiler.mapping import MappingError
-from systolith.compiler.plan import CapacityError
+from systolith.compiler.plan import CapacityError, cheapest, combine
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Instruction, disassemble
 from systolith.sweep.measure import Report, kept, measure
+
+from .layer_space import LayerSpace
 
 Alternative = Stage | AttentionWorkload
 
@@ -87,10 +91,10 @@ def chains(shape: Shape, config: Config) -> Iterator[Chain]:
     )  # fmt: skip
     yield from projected(shape, config)
     product, norm = _projected_steps(shape, config, ffn2=False, spilled=True)
-    whole = AttentionLayerWorkload(hidden=shape.hidden, heads=shape.heads, tokens=shape.tokens)
+    whole = tuple(_whole_attention(shape, config))
     # Queries, keys and values are products of the output projection's shape, and take its cycles.
     yield Chain(
-        ATTENTION, shape.tokens, whole.work.macs, (Step((whole,)),),
+        ATTENTION, shape.tokens, whole[0].work.macs, (Step(whole),),
         (replace(product, times=4), scores, context, norm),
     )  # fmt: skip
 
@@ -112,6 +116,20 @@ def _attention_plans(shape: Shape) -> Iterator[dict[str, int]]:
                 yield {
                     "heads": shape.heads, "size": shape.size, "tokens": shape.tokens, "rows": rows, "keys": keys,
                 }  # fmt: skip
+
+
+def _whole_attention(shape: Shape, config: Config) -> Iterator[AttentionLayerWorkload]:
+    """As the compiler cuts it, and the plans that it estimates to be best with about so many queries at a time."""
+    workload = AttentionLayerWorkload(hidden=shape.hidden, heads=shape.heads, tokens=shape.tokens)
+    yield workload
+    parts = LayerSpace(config, attention_shape(config, shape.tokens, shape.hidden, shape.heads)).parts
+    for least, most in itertools.pairwise((0, *(_LONG_QUERIES if shape.tokens >= _LONG else _QUERIES))):
+        plan = cheapest(
+            combine(config, [a for a in attention if least < a.query_rows <= most], rows, *resident)
+            for resident, (attention, rows) in parts.items()
+        )
+        if plan is not None:
+            yield replace(workload, plan=plan)
 
 
 def _softmax(shape: Shape, *, spilled: bool, context: bool) -> Step:

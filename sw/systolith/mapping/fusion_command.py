@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.analysis.bench_cases import MemoryTiming
+from systolith.analysis.fusion_workloads import AttentionLayerWorkload
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
 
@@ -80,5 +81,9 @@ def _print(title: str, found: dict[str, Schedule], measured: dict[str, Score]) -
 
 def _plan(program: Alternative) -> str:
     """How a program is cut, if that was chosen here."""
-    sizes = [f"{getattr(program, name)} {name}" for name in _PLAN if hasattr(program, name)]
+    if isinstance(program, AttentionLayerWorkload) and program.plan is not None:
+        plan = program.plan
+        sizes = [f"{plan.query_rows} rows", *([f"{plan.key_rows} keys"] if plan.by_keys else [])]
+    else:
+        sizes = [f"{getattr(program, name)} {name}" for name in _PLAN if hasattr(program, name)]
     return f"{', '.join(sizes)} at a time" if sizes else "the compiler's"
