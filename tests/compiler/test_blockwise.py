@@ -1,12 +1,14 @@
 """Attention cut by keys: sequences longer than the memories hold give the bits of whole rows."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 from systolith.compiler.compile import OBSERVABLE, compile_encoder
-from systolith.compiler.plan import CapacityError, Plan, Shape, plan_layer
+from systolith.compiler.keyblocks import fitting
+from systolith.compiler.plan import CapacityError, Geometry, Plan, Shape, combine, plan_layer, row_costs
 from systolith.compiler.program import OBSERVED, OUTPUT
 from systolith.models.registry import Model, load_model
 from systolith.rtl.config import PRESETS, Config
@@ -102,6 +104,17 @@ def test_cut_by_keys_where_whole_rows_leave_no_ring() -> None:
     plan = plan_of(DEFAULT, 512, hidden=768, heads=12, ffn=3072)
     assert plan.by_keys
     assert plan.held_blocks * plan.key_rows == 512, "no scores are made twice"
+
+
+@pytest.mark.parametrize("shape", [Shape(2048, 64, 1, 256), Shape(1024, 192, 3, 384), Shape(512, 384, 12, 1536)])
+def test_no_cut_that_was_left_out_is_estimated_to_be_much_better(shape: Shape) -> None:
+    config = dataclasses.replace(DEFAULT, accumulator_bytes=64 * 1024, scratchpad_bytes=128 * 1024)
+    plan, geometry = plan_layer(config, shape), Geometry(shape, config.rows, config.cols)
+    assert plan.by_keys
+    for resident in itertools.product((True, False), repeat=2):
+        every = fitting(config, geometry, *resident)
+        best = combine(config, every, row_costs(config, geometry, *resident), *resident)
+        assert best is None or plan.cycles <= 1.01 * best.cycles
 
 
 def test_2048_tokens_on_the_default_array() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from systolith.rtl.config import Config
 
-from .plan import DRAIN_CYCLES, AttentionCost, Geometry, ceil_div, round_up, splits, tile_cycles
+from .plan import DRAIN_CYCLES, AttentionCost, Geometry, alone, ceil_div, round_up, splits, tile_cycles
 
 #: Tokens of a key block, in multiples of the geometry's granule.
 _KEY_GRANULES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -51,12 +51,12 @@ class KeyBlocks:
 
 def by_keys(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterable[AttentionCost]:
     """The ways to cut attention by keys that fit; none needs both more rows and more cycles than another."""
-    beat = config.row_pitch / config.bus_bytes
     front: list[AttentionCost] = []
     fewest = float("inf")
 
     def cycles(a: AttentionCost) -> float:
-        return max(a.compute_cycles, a.load_rows * beat * 1.05) + a.stall_cycles + a.load_rows * beat * 0.1
+        own, loads = alone(config, a.compute_cycles, a.load_rows, a.stall_cycles)
+        return own + loads * 0.1
 
     for cost in sorted(fitting(config, g, x_resident, context_resident), key=lambda a: (a.scratchpad_rows, cycles(a))):
         if cycles(cost) < fewest:

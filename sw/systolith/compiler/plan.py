@@ -161,6 +161,12 @@ class RowCost:
     chunk_cycles: int
 
 
+def alone(config: Config, compute: int, load_rows: int, rest: float) -> tuple[float, float]:
+    """Cycles of one part of a layer by itself, and those of its loads (estimates)."""
+    loads = load_rows * config.row_pitch / config.bus_bytes
+    return max(compute, loads * _MEMORY_MARGIN) + rest, loads
+
+
 def row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> list[RowCost]:
     """The ways to cut what follows attention."""
     shape = g.shape
@@ -207,15 +213,8 @@ def combine(
     context_resident: bool,
 ) -> Plan | None:
     """The cheapest plan of any ``attention`` with any ``rows`` that leave room for the weight ring."""
-    beat = config.row_pitch / config.bus_bytes
-
-    def alone(compute: int, load_rows: int, rest: float) -> tuple[float, float]:
-        """Cycles of one part by itself, and those of its loads."""
-        loads = load_rows * beat
-        return max(compute, loads * _MEMORY_MARGIN) + rest, loads
-
-    attention_parts = [(a, *alone(a.compute_cycles, a.load_rows, a.stall_cycles)) for a in attention]
-    row_parts = [(r, *alone(r.compute_cycles, r.load_rows, r.vector_cycles + r.chunk_cycles)) for r in rows]
+    attention_parts = [(a, *alone(config, a.compute_cycles, a.load_rows, a.stall_cycles)) for a in attention]
+    row_parts = [(r, *alone(config, r.compute_cycles, r.load_rows, r.vector_cycles + r.chunk_cycles)) for r in rows]
     best, fewest = None, math.inf
     for a, a_cycles, a_loads in attention_parts:
         for r, r_cycles, r_loads in row_parts:
