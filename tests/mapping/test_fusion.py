@@ -7,8 +7,8 @@ import pytest
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.compiler.mapping import MappingError
-from systolith.compiler.plan import CapacityError
-from systolith.mapping.chains import Shape, chains
+from systolith.compiler.plan import CapacityError, Shape
+from systolith.mapping.chains import chains
 from systolith.mapping.fusion import CHAINS, FUSED, UNFUSED, best_schedules, chain_named, measured_schedule
 from systolith.mapping.score import predicted
 from systolith.rtl.config import preset

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from systolith.compiler.plan import Shape
 from systolith.host.kernels import OPERATIONS
 from systolith.survey import host, hybrid
 from systolith.survey.figure import Options, SurveyError
@@ -43,8 +44,8 @@ def test_shares_add_up_and_runs_are_kept(cache, tmp_path, monkeypatch):
 
 
 def test_macs_of_the_products_are_the_layers():
-    shape = hybrid.Shape(hidden=768, heads=12, ffn=3072, tokens=128)
-    macs = sum(count * workload.work.macs for count, workload in shape.products.values())
+    shape = Shape(tokens=128, hidden=768, heads=12, ffn=3072)
+    macs = sum(count * workload.work.macs for count, workload in hybrid.products(shape).values())
     assert macs == 931_135_488
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from systolith import cli
+from systolith.compiler.plan import Shape
 from systolith.rtl.config import preset
 from systolith.survey.bound import layer_bounds, operation_bounds
 from systolith.survey.figure import Options, run_figure
-from systolith.survey.hybrid import Shape
 from systolith.survey.profile import SURVEY, ridge
 
 

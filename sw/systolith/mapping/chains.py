@@ -19,7 +19,7 @@ from systolith.analysis.prediction import predict
 from systolith.analysis.workloads import AttentionWorkload
 from systolith.compiler.attention_layer import attention_shape
 from systolith.compiler.mapping import MappingError
-from systolith.compiler.plan import CapacityError, cheapest, combine
+from systolith.compiler.plan import CapacityError, Shape, cheapest, combine
 from systolith.rtl.config import Config
 from systolith.rtl.isa import Instruction, disassemble
 from systolith.sweep.measure import Report, kept, measure
@@ -60,24 +60,10 @@ class Chain:
     unfused: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The layer whose chains are compared."""
-
-    hidden: int
-    heads: int
-    ffn: int
-    tokens: int
-
-    @property
-    def size(self) -> int:
-        return self.hidden // self.heads
-
-
 def chains(shape: Shape, config: Config) -> Iterator[Chain]:
     """All chains of a layer (:data:`NAMES`), with the plans that are tried on ``config``."""
     scores = Step(tuple(ScoresWorkload(**plan) for plan in _attention_plans(shape)))
-    attention = AttentionWorkload(heads=shape.heads, size=shape.size, tokens=shape.tokens)
+    attention = AttentionWorkload(heads=shape.heads, size=shape.head_size, tokens=shape.tokens)
     context = _softmax(shape, spilled=True, context=True)
     yield Chain(
         SCORES, shape.tokens, attention.work.macs // 2,
@@ -114,7 +100,7 @@ def _attention_plans(shape: Shape) -> Iterator[dict[str, int]]:
         for keys in _LONG_KEYS if long else _KEYS:
             if (rows <= shape.tokens and keys <= shape.tokens) or (rows == _QUERIES[0] and keys == _KEYS[0]):
                 yield {
-                    "heads": shape.heads, "size": shape.size, "tokens": shape.tokens, "rows": rows, "keys": keys,
+                    "heads": shape.heads, "size": shape.head_size, "tokens": shape.tokens, "rows": rows, "keys": keys,
                 }  # fmt: skip
 
 

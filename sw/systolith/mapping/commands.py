@@ -23,7 +23,6 @@ from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptio
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
 
-from .chains import Shape as LayerOfChains
 from .choose import choose_plan
 from .confirm import confirmed
 from .file import MappingFile, config_digest, read_mapping
@@ -106,8 +105,7 @@ def map_command(
             raise UsageError(f"--output writes the mapping of a layer or product, and {workload} is a chain")
         if how != _SEARCH:
             raise UsageError(f"--search is for layers and products; of {workload} all plans are predicted")
-        layer = LayerOfChains(**asdict(_layer(model, seq, sizes)))
-        chain = map_chain(workload, layer, hardware, timing, objective, confirm=confirm)
+        chain = map_chain(workload, _layer(model, seq, sizes), hardware, timing, objective, confirm=confirm)
         if json_file is not None:
             write_whole(json_file, json.dumps(chain, indent=2) + "\n")
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from systolith.analysis.bench_cases import MemoryTiming
-from systolith.compiler.plan import CapacityError
+from systolith.compiler.plan import CapacityError, Shape
 from systolith.rtl.config import Config
 from systolith.rtl.isa import disassemble
 
@@ -19,7 +19,6 @@ from .chains import (
     NAMES,
     Alternative,
     Chain,
-    Shape,
     Step,
     chains,
     few_heads,

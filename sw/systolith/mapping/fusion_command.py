@@ -9,10 +9,11 @@ from rich.table import Table
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.fusion_workloads import AttentionLayerWorkload
+from systolith.compiler.plan import Shape
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
 
-from .chains import Alternative, Shape
+from .chains import Alternative
 from .fusion import FUSED, UNFUSED, Schedule, best_schedules, chain_named, measured_schedule
 from .score import Score
 

@@ -12,10 +12,11 @@ from systolith.analysis.bounds import (
     on_chip_bytes,
     product_traffic,
 )
+from systolith.compiler.plan import Shape
 from systolith.rtl.config import Config
 
 from .figure import Figure, FigureTable, Options, Report
-from .hybrid import Shape, Whole, subject, whole_layer
+from .hybrid import Whole, subject, whole_layer
 
 #: Operations of this table -> those of the compiler, whose cycles are measured.
 MEASURED = {

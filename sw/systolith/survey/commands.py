@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.analysis.networks import check_tokens, encoder_of
+from systolith.compiler.plan import Shape
 from systolith.files import check_writable, write_whole
 from systolith.options import Accelerator, JsonFile, grouped
 from systolith.sim.cache import cache_directory
@@ -96,7 +97,6 @@ def bound(
 ) -> None:
     """The fewest cycles that a layer and each of its operations could take, and what the RTL takes."""
     from .bound import layer_bounds
-    from .hybrid import Shape
 
     network = encoder_of(model, {"hidden": hidden, "heads": heads, "ffn": ffn})
     hardware = accelerator.configuration()
@@ -104,8 +104,7 @@ def bound(
     options = Options(cache=cache_directory() / "survey")
     records = []
     for tokens in _lengths(seq):
-        sizes = {"hidden": network.hidden, "heads": network.heads, "ffn": network.ffn}
-        shape = Shape(**sizes, tokens=check_tokens(tokens))
+        shape = Shape(check_tokens(tokens), network.hidden, network.heads, network.ffn)
         with err.status("bound") as status:
             found = layer_bounds(shape, hardware, options, status.update, measured=measure)
         records.append(found.record())

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
-from systolith.mapping.chains import Chain, Shape, chains, projected, run_steps
+from systolith.compiler.plan import Shape
+from systolith.mapping.chains import Chain, chains, projected, run_steps
 from systolith.rtl.config import Config, preset
 
 from .figure import Figure, FigureTable, Options, Report

@@ -7,12 +7,13 @@ the matrix products in fp32, against one with I-BERT's functions in hardware.
 from dataclasses import asdict
 from pathlib import Path
 
+from systolith.compiler.plan import Shape
 from systolith.host.kernels import OPERATIONS
 from systolith.host.layer import Handover
 from systolith.host.program import HostError
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
-from .hybrid import TIMING, HostCost, Shape, Whole, bare, host_cost, product_cycles, subject, whole_layer
+from .hybrid import TIMING, HostCost, Whole, bare, host_cost, product_cycles, subject, whole_layer
 
 #: The survey's shares of the layer in percent, before; what is left of 100 it does not name.
 SURVEY_BEFORE = {"requantisation": 49, "softmax": 19, "residual": 11, "GELU": 10, "LayerNorm": 4, "products": 1}

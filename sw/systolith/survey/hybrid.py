@@ -10,13 +10,14 @@ from typing import Any
 
 from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.workloads import GemmWorkload
+from systolith.compiler.plan import Shape
 from systolith.files import digest
 from systolith.host.kernels import Host
 from systolith.host.layer import Handover, HybridLayer
 from systolith.host.program import FLAGS, SOURCE
 from systolith.models.encoder import cosine
 from systolith.models.random_encoder import random_tokens
-from systolith.models.registry import load_model
+from systolith.models.registry import Model, load_model
 from systolith.rtl.config import Config, preset
 from systolith.runtime.device import open_device
 from systolith.runtime.session import run_encoder
@@ -28,34 +29,24 @@ from .figure import Options, Report, SurveyError
 TIMING = MemoryTiming(30)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """An encoder layer and its sequence length."""
+def products(shape: Shape) -> dict[str, tuple[int, GemmWorkload]]:
+    """The layer's matrix products: how often each is done, and one of them."""
 
-    hidden: int
-    heads: int
-    ffn: int
-    tokens: int
+    def product(depth: int, columns: int) -> GemmWorkload:
+        return GemmWorkload(rows=shape.tokens, depth=depth, columns=columns)
 
-    @property
-    def products(self) -> dict[str, tuple[int, GemmWorkload]]:
-        """The layer's matrix products: how often each is done, and one of them."""
-        size = self.hidden // self.heads
+    return {
+        "projections": (3, product(shape.hidden, shape.hidden)),
+        "scores": (shape.heads, product(shape.head_size, shape.tokens)),
+        "context": (shape.heads, product(shape.tokens, shape.head_size)),
+        "output": (1, product(shape.hidden, shape.hidden)),
+        "ffn1": (1, product(shape.hidden, shape.ffn)),
+        "ffn2": (1, product(shape.ffn, shape.hidden)),
+    }
 
-        def product(depth: int, columns: int) -> GemmWorkload:
-            return GemmWorkload(rows=self.tokens, depth=depth, columns=columns)
 
-        return {
-            "projections": (3, product(self.hidden, self.hidden)),
-            "scores": (self.heads, product(size, self.tokens)),
-            "context": (self.heads, product(self.tokens, size)),
-            "output": (1, product(self.hidden, self.hidden)),
-            "ffn1": (1, product(self.hidden, self.ffn)),
-            "ffn2": (1, product(self.ffn, self.hidden)),
-        }
-
-    def model_options(self) -> dict[str, int | None]:
-        return {"layers": 1, **dataclasses.asdict(self)}
+def _random_layer(shape: Shape) -> Model:
+    return load_model("random", layers=1, **dataclasses.asdict(shape))
 
 
 def subject(options: Options) -> tuple[tuple[Shape, ...], Config]:
@@ -75,7 +66,7 @@ def product_cycles(shape: Shape, config: Config, options: Options, report: Repor
     """Cycles of each of the layer's products on the RTL of ``config``, one program after the other, each bit-exact."""
     return {
         name: count * measure(workload, config, TIMING, options.cache, report).cycles
-        for name, (count, workload) in shape.products.items()
+        for name, (count, workload) in products(shape).items()
     }
 
 
@@ -112,7 +103,7 @@ def host_cost(shape: Shape, handover: Handover, options: Options, report: Report
 
     def run() -> dict[str, Any]:
         report(f"host, {handover.value}: {shape}")
-        layer = load_model("random", **shape.model_options()).encoder.layers[0]
+        layer = _random_layer(shape).encoder.layers[0]
         x = random_tokens(shape.tokens, shape.hidden, 0)
         hybrid = HybridLayer.calibrate(layer, random_tokens(max(shape.tokens, 96), shape.hidden, 1), handover)
         host = Host()
@@ -152,7 +143,7 @@ def whole_layer(shape: Shape, config: Config, options: Options, report: Report) 
 
     def run() -> dict[str, Any]:
         report(f"RTL {config.rows}x{config.cols}, latency {TIMING.latency}, whole layer: {shape}")
-        model = load_model("random", **shape.model_options())
+        model = _random_layer(shape)
         x = model.prepare()
         device = open_device(config, "rtl", latency=TIMING.latency, bandwidth=TIMING.bandwidth)
         outcome = run_encoder(model.quantized, x, device)

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+from systolith.compiler.plan import Shape
 from systolith.host.layer import Handover
 from systolith.host.program import HostError
 from systolith.models.calibrate import calibrate
@@ -20,7 +21,7 @@ from systolith.rtl.config import Config
 from systolith.sweep.measure import kept
 
 from .figure import Figure, FigureTable, Options, Report, SurveyError
-from .hybrid import Shape, Whole, bare, host_cost, product_cycles, subject, whole_layer
+from .hybrid import Whole, bare, host_cost, product_cycles, subject, whole_layer
 from .unit_variants import VARIANTS, errors, least_cosine, samples
 
 #: What each unit takes over: the host's stages, the products of those stages, and the compiler's operations.
