@@ -87,7 +87,9 @@ def test_softmax_reciprocal_keeps_16_bits(total):
 
 
 def test_square_root_is_the_floor():
-    values = [0, 1, 2, 3, 4, 2**32 - 1, (2**16 - 1) ** 2, (2**16 - 1) ** 2 - 1, 99980001]
+    # Every place where the root steps to the next integer, and the last value.
+    squares = np.arange(1, 1 << 16, dtype=np.int64) ** 2
+    values = [0, *(squares - 1).tolist(), *squares.tolist(), *(squares + 1).tolist(), 2**32 - 1]
     assert integer.square_root(values).tolist() == [math.isqrt(v) for v in values]
 
 

@@ -172,11 +172,12 @@ def _bit_length(values: IntArray) -> IntArray:
 
 
 def square_root(values: npt.ArrayLike) -> IntArray:
-    """``floor(sqrt(v))`` of unsigned 32-bit values."""
-    v = _wide(values)
-    root = np.floor(np.sqrt(v.astype(np.float64))).astype(np.int64)
-    root -= root * root > v
-    return root + ((root + 1) * (root + 1) <= v)
+    """``floor(sqrt(v))`` of unsigned 32-bit values.
+
+    IEEE 754's square root is correctly rounded: below a perfect square it differs from the root by more than
+    2**-18, its own last place being 2**-37 at most, so that no value is rounded up to the next integer.
+    """
+    return np.sqrt(_wide(values).astype(np.float64)).astype(np.int64)
 
 
 def softmax_reciprocal(total: npt.ArrayLike) -> Reciprocal:
