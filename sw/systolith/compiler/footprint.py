@@ -1,9 +1,8 @@
 """Which rows of which memories an instruction reads and writes: what hazards and bounds are made of."""
 
 import math
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ class Space(IntEnum):
     DRAM = 4
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Rows ``start + sum(i[d] * strides[d])`` for every index below ``shape``; the last stride is 1."""
 
     space: int
@@ -65,8 +63,7 @@ class Span:
         )
 
 
-@dataclass(frozen=True)
-class Footprint:
+class Footprint(NamedTuple):
     """What one instruction reads and writes; ``private`` rows are its unit's own, which orders them itself."""
 
     reads: tuple[Span, ...]

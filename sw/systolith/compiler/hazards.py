@@ -2,20 +2,22 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import IN_FLIGHT, TOKEN_BITS, Regions
-from systolith.rtl.isa import FIELDS, Function, Instruction, Layout, Memory, Opcode, Unit
+from systolith.rtl.isa import FIELDS, Function, Instruction, Memory, Opcode, Unit
 from systolith.rtl.vector.arithmetic import supported
 
 from .footprint import Footprint, Span, accumulator_span, footprint, space_rows, statistics_span
 
 Clock = tuple[int, ...]
-_NEVER: Clock = (-1,) * len(Unit)
+_UNITS = tuple(Unit)
+_COUNT = len(_UNITS)
+_NEVER: Clock = (-1,) * _COUNT
 #: Most tokens of one unit for another that may be outstanding (given, not taken) at any place in a program.
 #:
 #: A unit whose token does not fit its counter stops. As long as no counter would overflow in program order, the
@@ -23,8 +25,20 @@ _NEVER: Clock = (-1,) * len(Unit)
 #: given theirs, and a unit that is ahead has only taken more, so the counters that it gives to hold no more than in
 #: program order. With one token more, the unit that it stops may be what the taker of all the others waits for.
 TOKEN_LIMIT = (1 << TOKEN_BITS) - 1
-
-
+#: The fields of each opcode that count something, and those that name something with the numbers that are names.
+_COUNTS = {
+    opcode: [f.name for f in fields if f.name in ("rows", "blocks", "k_tiles", "n_tiles")]
+    for opcode, fields in FIELDS.items()
+}
+_ENUMERATIONS = {
+    opcode: [(f.name, frozenset(map(int, f.enum))) for f in fields if f.name != "opcode" and f.enum is not None]
+    for opcode, fields in FIELDS.items()
+}
+#: Spans of which a tracker remembers where their rows are.
+_KEPT_SPANS = 1 << 14
+#: The maxima over all axes but the first, by the number of axes.
+_MAXIMUM = np.maximum.reduce
+_AXES = [tuple(range(1, axes)) for axes in range(5)]
 #: Rows that the instructions of a program read and write together, at most: what can be looked at in a minute.
 _MOST_ROWS = 1 << 34
 
@@ -50,37 +64,40 @@ class HazardTracker:
 
     def __init__(self, config: Config, region_bytes: tuple[int, ...]) -> None:
         self._visited = 0
-        self._writes: dict[int, npt.NDArray[np.int32]] = {}
-        self._reads: dict[int, npt.NDArray[np.int32]] = {}
-        self._users: dict[int, tuple[set[int], set[int]]] = {}
-        for space, rows in space_rows(config, region_bytes).items():
-            self._writes[space] = np.full((len(Unit), rows), -1, np.int32)
-            self._reads[space] = np.full((len(Unit), rows), -1, np.int32)
-            self._users[space] = (set(), set())
+        #: For each space the last write of each unit to each row, then the last read: (2 x units, rows).
+        self._last = {
+            space: np.full((2 * _COUNT, rows), -1, np.int32) for space, rows in space_rows(config, region_bytes).items()
+        }
+        #: The units that have written and read each space.
+        self._writers: dict[int, set[Unit]] = {space: set() for space in self._last}
+        self._readers: dict[int, set[Unit]] = {space: set() for space in self._last}
+        # Buffers on the chip are used again and again.
+        self._rows = lru_cache(_KEPT_SPANS)(self._rows_of)
+
+    def _rows_of(self, span: Span) -> tuple[npt.NDArray[np.int32], int]:
+        """What is known of the rows of ``span``, (2 x units, rows...), and how many they are."""
+        merged, last = span.merged(), self._last[span.space]
+        whole = Span(span.space, span.start, (len(last), *merged.shape), (last.shape[1], *merged.strides))
+        return whole.view(last.reshape(-1)), merged.size
 
     def visit(self, index: int, unit: Unit, used: Footprint) -> list[int]:
         """For each unit, the latest earlier instruction that ``used`` conflicts with, or -1; then record it."""
-        needed = [-1] * len(Unit)
-        reads, writes = [s.merged() for s in used.reads], [s.merged() for s in used.writes]
-        self._visited += sum(span.size for span in reads + writes)
-        if self._visited > _MOST_ROWS:
-            raise ProgramError(f"instruction {index}: the program touches more than {_MOST_ROWS} rows")
-        for span in reads:
-            for other in self._users[span.space][0]:
-                if other != unit:
-                    needed[other] = max(needed[other], int(span.view(self._writes[span.space][other]).max()))
-        for span in writes:
-            writers, readers = self._users[span.space]
-            for table, others in ((self._writes, writers), (self._reads, readers)):
-                for other in others:
-                    if other != unit:
-                        needed[other] = max(needed[other], int(span.view(table[span.space][other]).max()))
-        for span in reads:
-            self._users[span.space][1].add(unit)
-            span.view(self._reads[span.space][unit])[...] = index
-        for span in writes:
-            self._users[span.space][0].add(unit)
-            span.view(self._writes[span.space][unit])[...] = index
+        needed = [-1] * _COUNT
+        for writes, spans in ((False, used.reads), (True, used.writes)):
+            for span in spans:
+                rows, size = self._rows(span)
+                self._visited += size
+                if self._visited > _MOST_ROWS:
+                    raise ProgramError(f"instruction {index}: the program touches more than {_MOST_ROWS} rows")
+                writers, readers = self._writers[span.space], self._readers[span.space]
+                others = writers | readers if writes else writers
+                if len(others) > (unit in others):
+                    latest = _MAXIMUM(rows if writes else rows[:_COUNT], axis=_AXES[rows.ndim]).tolist()
+                    for other in others:
+                        needed[other] = max(needed[other], *latest[other::_COUNT])
+                (writers if writes else readers).add(unit)
+                rows[unit if writes else unit + _COUNT] = index
+        needed[unit] = -1
         return needed
 
 
@@ -109,7 +126,8 @@ def synchronize(
         needed = tracker.visit(index, unit, footprint(instruction, config))
         clock = known[unit]
         # The latest instruction first: what it waited for may make the other waits needless.
-        for other in sorted(Unit, key=lambda u: -needed[u]):
+        unknown = [other for other in _UNITS if needed[other] > clock[other]]
+        for other in sorted(unknown, key=lambda u: -needed[u]):
             if needed[other] > clock[other]:
                 giver = needed[other]
                 if len(of_unit[other]) > unfinished(config, other):
@@ -122,7 +140,8 @@ def synchronize(
         clocks.append(tuple(clock))
         of_unit[unit].append(index)
     synchronized = [
-        replace(i, values=i.values | {"wait": w, "give": g}) for i, w, g in zip(instructions, wait, give, strict=True)
+        Instruction(i.opcode, i.values | {"wait": w, "give": g})
+        for i, w, g in zip(instructions, wait, give, strict=True)
     ]
     _check_outstanding(synchronized)
     return synchronized
@@ -133,26 +152,25 @@ def _check_outstanding(instructions: Sequence[Instruction]) -> None:
     outstanding = {(a, b): 0 for a in Unit for b in Unit}
     for index, i in enumerate(instructions):
         wait, give, unit = i.wait, i.give, i.unit
-        for other in Unit:
+        for other in _UNITS if wait | give else ():
             if wait >> other & 1:
                 outstanding[other, unit] -= 1
             if give >> other & 1:
                 outstanding[unit, other] += 1
                 if outstanding[unit, other] > TOKEN_LIMIT:
                     raise ProgramError(
-                        f"instruction {index} ({i.opcode.name}): "
-                        f"more than {TOKEN_LIMIT} tokens for {other.name} are outstanding"
+                        f"{_named(index, i)}: more than {TOKEN_LIMIT} tokens for {other.name} are outstanding"
                     )
 
 
 def check_fields(index: int, i: Instruction, config: Config) -> None:
     """Counts are positive, enumerations known, functions built in: what the decoder and units refuse."""
-    for name in ("rows", "blocks", "k_tiles", "n_tiles"):
-        if any(f.name == name for f in FIELDS[i.opcode]) and getattr(i, name) < 1:
-            raise ProgramError(f"instruction {index} ({i.opcode.name}): {name} must be at least 1, not 0")
-    for name, known in (("function", Function), ("memory", Memory), ("layout", Layout)):
-        if any(f.name == name for f in FIELDS[i.opcode]) and getattr(i, name) not in iter(known):
-            raise ProgramError(f"instruction {index} ({i.opcode.name}): no {name} {getattr(i, name)}")
+    for name in _COUNTS[i.opcode]:
+        if getattr(i, name) < 1:
+            raise ProgramError(f"{_named(index, i)}: {name} must be at least 1, not 0")
+    for name, known in _ENUMERATIONS[i.opcode]:
+        if getattr(i, name) not in known:
+            raise ProgramError(f"{_named(index, i)}: no {name} {getattr(i, name)}")
     if i.opcode == Opcode.STORE and i.memory != Memory.SCRATCHPAD:
         raise ProgramError(f"instruction {index} (STORE): only the scratchpad can be stored")
     if i.opcode == Opcode.VECTOR and Function(i.function) not in supported(config):
@@ -199,40 +217,45 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
     last_matrix: Instruction | None = None
     for index, i in enumerate(instructions):
         check_fields(index, i, config)
-        unit, where = i.unit, f"instruction {index} ({i.opcode.name})"
+        unit = i.unit
         if (i.wait | i.give) >> unit & 1:
-            raise ProgramError(f"{where} waits for or gives to its own unit")
+            raise ProgramError(f"{_named(index, i)} waits for or gives to its own unit")
         if i.opcode in (Opcode.LOAD, Opcode.STORE) and (i.offset | i.dram_stride) % config.row_pitch:
-            raise ProgramError(f"{where}: DRAM offset and stride must be multiples of {config.row_pitch} bytes")
+            raise ProgramError(
+                f"{_named(index, i)}: DRAM offset and stride must be multiples of {config.row_pitch} bytes"
+            )
         used = footprint(i, config)
         for span in used.reads + used.writes + used.private:
             if span.last >= rows.get(span.space, 0):
                 raise ProgramError(
-                    f"{where} reaches row {span.last} of a memory ({_space_name(span.space)}) "
+                    f"{_named(index, i)} reaches row {span.last} of a memory ({_space_name(span.space)}) "
                     f"of {rows.get(span.space, 0)} rows"
                 )
         for span in used.writes:
             if _overlaps_itself(span):
                 raise ProgramError(
-                    f"{where} writes blocks of {span.shape[-1]} rows only {span.strides[0]} apart: they overlap"
+                    f"{_named(index, i)} writes blocks of {span.shape[-1]} rows only {span.strides[0]} apart: "
+                    "they overlap"
                 )
         if i.opcode == Opcode.MATRIX:
             check_sums(index, i, last_matrix)
             last_matrix = i
         clock = known[unit]
-        for other in Unit:
+        for other in _UNITS:
             if i.wait >> other & 1:
                 if not channels[other, unit]:
-                    raise ProgramError(f"{where} waits for {other.name}, but no earlier instruction gives it a token")
+                    raise ProgramError(
+                        f"{_named(index, i)} waits for {other.name}, but no earlier instruction gives it a token"
+                    )
                 giver = channels[other, unit].popleft()
                 clock[other] = max(clock[other], giver)
                 for third, seen in enumerate(clocks[giver]):
                     clock[third] = max(clock[third], seen)
         needed = tracker.visit(index, unit, used)
-        for other in Unit:
+        for other in _UNITS:
             if other != unit and needed[other] > clock[other]:
                 raise ProgramError(
-                    f"{where} races with instruction {needed[other]} ({other.name}): no token orders them"
+                    f"{_named(index, i)} races with instruction {needed[other]} ({other.name}): no token orders them"
                 )
             if i.give >> other & 1:
                 channels[unit, other].append(index)
@@ -241,6 +264,10 @@ def verify(instructions: Sequence[Instruction], config: Config, region_bytes: tu
 
 def _overlaps_itself(span: Span) -> bool:
     return len(span.shape) > 1 and span.shape[0] > 1 and span.strides[0] < span.shape[-1]
+
+
+def _named(index: int, i: Instruction) -> str:
+    return f"instruction {index} ({i.opcode.name})"
 
 
 def _space_name(space: int) -> str:
