@@ -4,6 +4,7 @@ An instruction is 256 bits, little-endian, first field at the least significant 
 rows of their memory; DRAM offsets count bytes from the base of a region named in the CSRs.
 """
 
+import itertools
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,15 @@ for _opcode, _layout in LAYOUTS.items():
 _ZEROS = {opcode: dict.fromkeys((f.name for f in fields), 0) for opcode, fields in FIELDS.items()}
 
 
+def _places(fields: tuple[Field, ...]) -> dict[str, tuple[int, int, int]]:
+    """Lowest and highest value and the position of each field but the opcode."""
+    ends = itertools.accumulate(f.bits for f in fields)
+    return {f.name: (f.low, f.high, end - f.bits) for f, end in zip(fields, ends, strict=True) if f.name != "opcode"}
+
+
+_PLACES = {opcode: _places(fields) for opcode, fields in FIELDS.items()}
+
+
 class InstructionError(ValueError):
     """A field out of range or a word that is no instruction; the message names the field, value and bound."""
 
@@ -183,17 +193,15 @@ class Instruction:
 
     def encode(self) -> int:
         """The 256-bit word; ``InstructionError`` if a value does not fit its field."""
-        word, position = 0, 0
-        fields = FIELDS[self.opcode]
-        unknown = self.values.keys() - {f.name for f in fields}
-        if unknown:
-            raise InstructionError(f"{self.opcode.name} has no field {sorted(unknown)[0]!r}")
-        for f in fields:
-            value = int(self.opcode) if f.name == "opcode" else int(self.values.get(f.name, 0))
-            if not f.low <= value <= f.high:
-                raise InstructionError(f"{self.opcode.name} {f.name} must be {f.low} to {f.high}, not {value}")
-            word |= (value & ((1 << f.bits) - 1)) << position
-            position += f.bits
+        places = _PLACES[self.opcode]
+        if not self.values.keys() <= places.keys():
+            raise InstructionError(f"{self.opcode.name} has no field {sorted(self.values.keys() - places.keys())[0]!r}")
+        word = int(self.opcode)
+        for name, value in self.values.items():
+            low, high, position = places[name]
+            if not low <= value <= high:
+                raise InstructionError(f"{self.opcode.name} {name} must be {low} to {high}, not {value}")
+            word |= (int(value) & (high - low)) << position
         return word
 
     @classmethod
@@ -205,13 +213,9 @@ class Instruction:
         except ValueError:
             raise InstructionError(f"illegal opcode {number}") from None
         values: dict[str, int] = {}
-        position = 0
-        for f in FIELDS[opcode]:
-            value = (word >> position) & ((1 << f.bits) - 1)
-            if f.signed and value > f.high:
-                value -= 1 << f.bits
-            values[f.name] = value
-            position += f.bits
+        for name, (low, high, position) in _PLACES[opcode].items():
+            value = word >> position & (high - low)
+            values[name] = value if value <= high else value - (high - low + 1)
         return cls(opcode, values)
 
     def __str__(self) -> str:
