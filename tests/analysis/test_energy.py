@@ -60,6 +60,7 @@ def transfers(path):
     return found
 
 
+@pytest.mark.slow
 def test_accesses_are_those_of_the_rtl(tmp_path):
     program = of_all_kinds()
     device = RtlDevice(CONFIG, vcd=tmp_path / "run.vcd")

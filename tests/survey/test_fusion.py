@@ -54,6 +54,7 @@ def test_fusion_is_free_from_the_size_after_which_no_larger_one_loses():
     assert _free_from(points[:2]) == {"c, latency 30": None}
 
 
+@pytest.mark.slow
 def test_the_quick_figure_is_measured_and_drawn(tmp_path):
     found = run_figure("fusion", Options(cache=tmp_path, quick=True), lambda text: None)
     points = found.data["points"]

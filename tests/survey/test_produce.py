@@ -13,14 +13,14 @@ from systolith.survey.produce import produce_all
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_each_yields_tables_a_file_and_pictures(tmp_path, jobs):
     said = []
-    names = ["profile", "rebalance"]
+    names = ["profile", "bound"]
     found = dict(produce_all(names, Options(cache=tmp_path / "c", quick=True), tmp_path / "o", said.append, jobs))
     assert set(found) == set(names)
     for name, tables in found.items():
         assert tables[0].rows
         assert json.loads((tmp_path / "o" / f"{name}.json").read_text())
-    assert {path.name for path in (tmp_path / "o").glob("*.svg")} == {"roofline.svg", "rebalance.svg"}
-    assert any("rebalance: " in text for text in said)
+    assert {path.name for path in (tmp_path / "o").glob("*.svg")} == {"roofline.svg"}
+    assert any("bound: " in text for text in said)
 
 
 def test_an_unknown_experiment_runs_none(monkeypatch, capsys):

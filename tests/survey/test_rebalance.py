@@ -81,6 +81,7 @@ def test_candidates_are_chosen_by_the_cycle_model(monkeypatch):
     assert not _may_keep(replace(tiny, scratchpad_bytes=1 << 10), shape, 30, KEPT * cycles)
 
 
+@pytest.mark.slow
 def test_the_quick_grid_is_measured_and_drawn(tmp_path):
     found = run_figure("rebalance", Options(cache=tmp_path, quick=True), lambda text: None)
     points = found.data["points"]

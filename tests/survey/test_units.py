@@ -44,6 +44,7 @@ def test_one_function_is_replaced_and_put_back(unit):
     np.testing.assert_array_equal(layer.forward(x), exact)
 
 
+@pytest.mark.slow
 def test_units_take_work_from_the_host(tmp_path):
     for package in ("unicorn", "ziglang", "matplotlib"):
         pytest.importorskip(package)
