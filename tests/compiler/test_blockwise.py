@@ -106,15 +106,29 @@ def test_cut_by_keys_where_whole_rows_leave_no_ring() -> None:
     assert plan.held_blocks * plan.key_rows == 512, "no scores are made twice"
 
 
-@pytest.mark.parametrize("shape", [Shape(2048, 64, 1, 256), Shape(1024, 192, 3, 384), Shape(512, 384, 12, 1536)])
-def test_no_cut_that_was_left_out_is_estimated_to_be_much_better(shape: Shape) -> None:
-    config = dataclasses.replace(DEFAULT, accumulator_bytes=64 * 1024, scratchpad_bytes=128 * 1024)
+@pytest.mark.parametrize(
+    ("scratchpad_kib", "accumulator_kib", "shape", "fit"),
+    [
+        (128, 64, Shape(2048, 64, 1, 256), 1),
+        (128, 64, Shape(1024, 192, 3, 384), 1),
+        (512, 32, Shape(1024, 64, 2, 256), 4),
+    ],
+)
+def test_no_cut_that_was_left_out_is_estimated_to_be_better(
+    scratchpad_kib: int, accumulator_kib: int, shape: Shape, fit: int
+) -> None:
+    config = dataclasses.replace(
+        DEFAULT, scratchpad_bytes=scratchpad_kib * 1024, accumulator_bytes=accumulator_kib * 1024
+    )
     plan, geometry = plan_layer(config, shape), Geometry(shape, config.rows, config.cols)
     assert plan.by_keys
+    best = []
     for resident in itertools.product((True, False), repeat=2):
         every = fitting(config, geometry, *resident)
-        best = combine(config, every, row_costs(config, geometry, *resident), *resident)
-        assert best is None or plan.cycles <= 1.01 * best.cycles
+        best.append(combine(config, every, row_costs(config, geometry, *resident), *resident))
+    fitted = [one.cycles for one in best if one is not None]
+    assert len(fitted) == fit
+    assert plan.cycles <= 1.001 * min(fitted)
 
 
 def test_2048_tokens_on_the_default_array() -> None:

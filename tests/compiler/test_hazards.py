@@ -1,12 +1,15 @@
 """Tokens order what must be ordered, and the verifier refuses what they do not."""
 
+import gc
+import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from systolith.compiler.footprint import Span
-from systolith.compiler.hazards import ProgramError, synchronize, verify
+from systolith.compiler.footprint import Footprint, Span, space_rows
+from systolith.compiler.hazards import HazardTracker, ProgramError, synchronize, verify
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.isa import Function, Instruction, Opcode, Unit
 
@@ -84,6 +87,57 @@ def test_random_programs_verify_after_synchronize() -> None:
 
     for _ in range(20):
         verify(synchronize([some() for _ in range(60)], CONFIG, REGIONS), CONFIG, REGIONS)
+
+
+def rows_of(span: Span) -> set[tuple[int, int]]:
+    """Space and row of all that a span names, one index after another."""
+    steps = itertools.product(*(range(count) for count in span.shape))
+    return {
+        (span.space, span.start + sum(i * stride for i, stride in zip(step, span.strides, strict=True)))
+        for step in steps
+    }
+
+
+def test_the_tracker_finds_what_a_look_at_each_row_finds() -> None:
+    rng = np.random.default_rng(4)
+    spaces = space_rows(CONFIG, REGIONS)
+
+    def some() -> Span:
+        shape = tuple(int(n) for n in rng.integers(1, 5, rng.integers(1, 4)))
+        strides = (*(int(n) for n in rng.integers(0, 9, len(shape) - 1)), 1)
+        return Span(int(rng.choice(list(spaces))), int(rng.integers(0, 40)), shape, strides)
+
+    pool = [some() for _ in range(60)]
+    assert {len(span.merged().shape) for span in pool} == {1, 2, 3}
+    tracker = HazardTracker(CONFIG, REGIONS)
+    last: dict[tuple[int, int, Unit, bool], int] = {}
+    found = 0
+    for index in range(800):
+        unit = Unit(rng.integers(len(Unit)))
+        reads, writes = ([pool[n] for n in rng.integers(len(pool), size=rng.integers(1, 3))] for _ in range(2))
+        kinds = [(row, False) for span in reads for row in rows_of(span)]
+        kinds += [(row, True) for span in writes for row in rows_of(span)]
+        expected = [-1] * len(Unit)
+        for row, writing in kinds:
+            # Reads conflict with writes, writes with both.
+            for other, wrote in itertools.product(set(Unit) - {unit}, (True, False) if writing else (True,)):
+                expected[other] = max(expected[other], last.get((*row, other, wrote), -1))
+        assert tracker.visit(index, unit, Footprint(tuple(reads), tuple(writes))) == expected
+        found += sum(other >= 0 for other in expected)
+        last |= {(*row, unit, writing): index for row, writing in kinds}
+    assert found > 400
+
+
+def test_a_tracker_leaves_no_arrays_behind() -> None:
+    gc.disable()
+    tracemalloc.start()
+    try:
+        synchronize([load(0), matrix(0, 4, 0)], CONFIG, (1 << 20,))
+        now, most = tracemalloc.get_traced_memory()
+        assert now < 1 << 20 < most
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize(

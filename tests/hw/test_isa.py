@@ -48,6 +48,7 @@ def test_disassembly_names_units_functions_and_leaves_out_zeros() -> None:
         ({"rows": 65536}, "LOAD rows must be 0 to 65535, not 65536"),
         ({"region": -1}, "LOAD region must be 0 to 7, not -1"),
         ({"tiles": 1}, "LOAD has no field 'tiles'"),
+        ({"opcode": 1}, "LOAD has no field 'opcode'"),
     ],
 )
 def test_encode_refuses(values: dict[str, int], message: str) -> None:

@@ -160,7 +160,10 @@ _ZEROS = {opcode: dict.fromkeys((f.name for f in fields), 0) for opcode, fields 
 
 
 def _places(fields: tuple[Field, ...]) -> dict[str, tuple[int, int, int]]:
-    """Lowest and highest value and the position of each field but the opcode."""
+    """Lowest and highest value and the position of each field but the opcode.
+
+    ``high - low`` is the mask of its bits, signed or not.
+    """
     ends = itertools.accumulate(f.bits for f in fields)
     return {f.name: (f.low, f.high, end - f.bits) for f, end in zip(fields, ends, strict=True) if f.name != "opcode"}
 
@@ -192,7 +195,7 @@ class Instruction:
         return Unit(self.opcode - 1)
 
     def encode(self) -> int:
-        """The 256-bit word; ``InstructionError`` if a value does not fit its field."""
+        """The 256-bit word; ``InstructionError`` for a value that does not fit, or of no field (the opcode is none)."""
         places = _PLACES[self.opcode]
         if not self.values.keys() <= places.keys():
             raise InstructionError(f"{self.opcode.name} has no field {sorted(self.values.keys() - places.keys())[0]!r}")

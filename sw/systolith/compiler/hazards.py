@@ -1,7 +1,7 @@
 """Order between the four units: what must wait for what, the tokens that say so, and the proof that they do."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,9 +15,10 @@ from systolith.rtl.vector.arithmetic import supported
 from .footprint import Footprint, Span, accumulator_span, footprint, space_rows, statistics_span
 
 Clock = tuple[int, ...]
+#: Plain values: an enumeration is slow to iterate and to measure, and programs have millions of instructions.
 _UNITS = tuple(Unit)
-_COUNT = len(_UNITS)
-_NEVER: Clock = (-1,) * _COUNT
+_UNIT_COUNT = len(_UNITS)
+_NEVER: Clock = (-1,) * _UNIT_COUNT
 #: Most tokens of one unit for another that may be outstanding (given, not taken) at any place in a program.
 #:
 #: A unit whose token does not fit its counter stops. As long as no counter would overflow in program order, the
@@ -26,7 +27,7 @@ _NEVER: Clock = (-1,) * _COUNT
 #: program order. With one token more, the unit that it stops may be what the taker of all the others waits for.
 TOKEN_LIMIT = (1 << TOKEN_BITS) - 1
 #: The fields of each opcode that count something, and those that name something with the numbers that are names.
-_COUNTS = {
+_POSITIVE = {
     opcode: [f.name for f in fields if f.name in ("rows", "blocks", "k_tiles", "n_tiles")]
     for opcode, fields in FIELDS.items()
 }
@@ -36,11 +37,12 @@ _ENUMERATIONS = {
 }
 #: Spans of which a tracker remembers where their rows are.
 _KEPT_SPANS = 1 << 14
-#: The maxima over all axes but the first, by the number of axes.
-_MAXIMUM = np.maximum.reduce
-_AXES = [tuple(range(1, axes)) for axes in range(5)]
 #: Rows that the instructions of a program read and write together, at most: what can be looked at in a minute.
 _MOST_ROWS = 1 << 34
+
+
+#: What is known of the rows of a span: (2 x units, rows...), the axes of the rows, and how many rows they are.
+_Look = tuple[npt.NDArray[np.int32], tuple[int, ...], int]
 
 
 class ProgramError(ValueError):
@@ -64,41 +66,48 @@ class HazardTracker:
 
     def __init__(self, config: Config, region_bytes: tuple[int, ...]) -> None:
         self._visited = 0
-        #: For each space the last write of each unit to each row, then the last read: (2 x units, rows).
-        self._last = {
-            space: np.full((2 * _COUNT, rows), -1, np.int32) for space, rows in space_rows(config, region_bytes).items()
-        }
+        rows = space_rows(config, region_bytes)
         #: The units that have written and read each space.
-        self._writers: dict[int, set[Unit]] = {space: set() for space in self._last}
-        self._readers: dict[int, set[Unit]] = {space: set() for space in self._last}
-        # Buffers on the chip are used again and again.
-        self._rows = lru_cache(_KEPT_SPANS)(self._rows_of)
-
-    def _rows_of(self, span: Span) -> tuple[npt.NDArray[np.int32], int]:
-        """What is known of the rows of ``span``, (2 x units, rows...), and how many they are."""
-        merged, last = span.merged(), self._last[span.space]
-        whole = Span(span.space, span.start, (len(last), *merged.shape), (last.shape[1], *merged.strides))
-        return whole.view(last.reshape(-1)), merged.size
+        self._writers: dict[int, set[Unit]] = {space: set() for space in rows}
+        self._readers: dict[int, set[Unit]] = {space: set() for space in rows}
+        self._look = _looks(rows)
 
     def visit(self, index: int, unit: Unit, used: Footprint) -> list[int]:
         """For each unit, the latest earlier instruction that ``used`` conflicts with, or -1; then record it."""
-        needed = [-1] * _COUNT
+        needed = [-1] * _UNIT_COUNT
         for writes, spans in ((False, used.reads), (True, used.writes)):
             for span in spans:
-                rows, size = self._rows(span)
+                rows, axes, size = self._look(span)
                 self._visited += size
                 if self._visited > _MOST_ROWS:
                     raise ProgramError(f"instruction {index}: the program touches more than {_MOST_ROWS} rows")
                 writers, readers = self._writers[span.space], self._readers[span.space]
                 others = writers | readers if writes else writers
                 if len(others) > (unit in others):
-                    latest = _MAXIMUM(rows if writes else rows[:_COUNT], axis=_AXES[rows.ndim]).tolist()
+                    # The function itself: the method's wrapper takes as long again.
+                    latest = np.maximum.reduce(rows if writes else rows[:_UNIT_COUNT], axis=axes).tolist()
                     for other in others:
-                        needed[other] = max(needed[other], *latest[other::_COUNT])
+                        needed[other] = max(needed[other], *latest[other::_UNIT_COUNT])
                 (writers if writes else readers).add(unit)
-                rows[unit if writes else unit + _COUNT] = index
+                rows[unit if writes else unit + _UNIT_COUNT] = index
+        # What it has just read and written itself is no conflict, nor what its unit did before.
         needed[unit] = -1
         return needed
+
+
+def _looks(space_sizes: dict[int, int]) -> Callable[[Span], _Look]:
+    """A function that gives the rows of a span: no method, so that the arrays go when the tracker does."""
+    # For each space the last write of each unit to each row, then the last read.
+    last = {space: np.full((2 * _UNIT_COUNT, rows), -1, np.int32) for space, rows in space_sizes.items()}
+
+    # Buffers on the chip are used again and again.
+    @lru_cache(_KEPT_SPANS)
+    def look(span: Span) -> _Look:
+        merged, rows = span.merged(), last[span.space]
+        whole = Span(span.space, span.start, (len(rows), *merged.shape), (rows.shape[1], *merged.strides))
+        return whole.view(rows.reshape(-1)), tuple(range(1, 1 + len(merged.shape))), merged.size
+
+    return look
 
 
 def synchronize(
@@ -165,17 +174,17 @@ def _check_outstanding(instructions: Sequence[Instruction]) -> None:
 
 def check_fields(index: int, i: Instruction, config: Config) -> None:
     """Counts are positive, enumerations known, functions built in: what the decoder and units refuse."""
-    for name in _COUNTS[i.opcode]:
+    for name in _POSITIVE[i.opcode]:
         if getattr(i, name) < 1:
             raise ProgramError(f"{_named(index, i)}: {name} must be at least 1, not 0")
     for name, known in _ENUMERATIONS[i.opcode]:
         if getattr(i, name) not in known:
             raise ProgramError(f"{_named(index, i)}: no {name} {getattr(i, name)}")
     if i.opcode == Opcode.STORE and i.memory != Memory.SCRATCHPAD:
-        raise ProgramError(f"instruction {index} (STORE): only the scratchpad can be stored")
+        raise ProgramError(f"{_named(index, i)}: only the scratchpad can be stored")
     if i.opcode == Opcode.VECTOR and Function(i.function) not in supported(config):
         name = Function(i.function).name
-        raise ProgramError(f"instruction {index} (VECTOR): this configuration leaves out function {name}")
+        raise ProgramError(f"{_named(index, i)}: this configuration leaves out function {name}")
 
 
 def check_sums(index: int, i: Instruction, previous: Instruction | None) -> None:
@@ -193,7 +202,7 @@ def check_sums(index: int, i: Instruction, previous: Instruction | None) -> None
         last_tile = before.last - (previous.rows - 1)
         if reads and last_tile < here.start <= before.last:
             raise ProgramError(
-                f"instruction {index} (MATRIX) adds to {name} from row {here.start} on, inside the last tile of the "
+                f"{_named(index, i)} adds to {name} from row {here.start} on, inside the last tile of the "
                 f"MATRIX before it (rows {last_tile} to {before.last}): these may still be under way"
             )
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from systolith.rtl.config import Config
 
-from .plan import DRAIN_CYCLES, AttentionCost, Geometry, alone, ceil_div, round_up, splits, tile_cycles
+from .plan import DRAIN_CYCLES, AttentionCost, Geometry, alone, ceil_div, exposed, round_up, splits, tile_cycles
 
 #: Tokens of a key block, in multiples of the geometry's granule.
 _KEY_GRANULES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+#: Weight tiles that the ring is taken to hold.
+_RING_TILES = 16
 #: Cycles that the array waits at each key block: its numerators are seldom ready without fail (estimate).
 _BLOCK_CYCLES = 20
 
@@ -50,13 +52,16 @@ class KeyBlocks:
 
 
 def by_keys(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> Iterable[AttentionCost]:
-    """The ways to cut attention by keys that fit; none needs both more rows and more cycles than another."""
+    """The ways to cut attention by keys that fit; none needs both more rows and more cycles than another.
+
+    Cycles are what :func:`.plan.combine` estimates, but for the length of the weight ring, which depends on the rest.
+    """
     front: list[AttentionCost] = []
     fewest = float("inf")
 
     def cycles(a: AttentionCost) -> float:
         own, loads = alone(config, a.compute_cycles, a.load_rows, a.stall_cycles)
-        return own + loads * 0.1
+        return own + loads * exposed(config, _RING_TILES * config.rows)
 
     for cost in sorted(fitting(config, g, x_resident, context_resident), key=lambda a: (a.scratchpad_rows, cycles(a))):
         if cycles(cost) < fewest:

@@ -167,6 +167,11 @@ def alone(config: Config, compute: int, load_rows: int, rest: float) -> tuple[fl
     return max(compute, loads * _MEMORY_MARGIN) + rest, loads
 
 
+def exposed(config: Config, ring_rows: int) -> float:
+    """The share of the loads' cycles that a weight ring of ``ring_rows`` is too short to hide (estimate)."""
+    return min(1.0, 0.1 * 256 * config.rows / (ring_rows * 16))
+
+
 def row_costs(config: Config, g: Geometry, x_resident: bool, context_resident: bool) -> list[RowCost]:
     """The ways to cut what follows attention."""
     shape = g.shape
@@ -224,8 +229,7 @@ def combine(
             ring = ring_rows(config, a, r)
             if ring < _RING_CHUNKS * config.rows:
                 continue
-            # A short ring cannot hide the latency of memory.
-            cycles += (a_loads + r_loads) * min(1.0, 0.1 * 256 * config.rows / (ring * 16))
+            cycles += (a_loads + r_loads) * exposed(config, ring)
             if cycles < fewest:
                 best, fewest = (a, r), cycles
     if best is None:
@@ -290,7 +294,7 @@ def whole_rows(config: Config, g: Geometry, x_resident: bool, context_resident: 
             stall += heads * (s_v * query * config.cols // config.lanes + 2 * DRAIN_CYCLES)
         # Weights are fetched while they are needed: scores and contexts do not make up for slow projections.
         project_cycles = projections * tile_cycles(config, tokens, project)
-        project_cycles = max(project_cycles, int(loads * _MEMORY_MARGIN * config.row_pitch / config.bus_bytes))
+        project_cycles = int(alone(config, project_cycles, loads, 0)[0])
         yield AttentionCost(
             project,
             query,

@@ -174,8 +174,8 @@ def _bit_length(values: IntArray) -> IntArray:
 def square_root(values: npt.ArrayLike) -> IntArray:
     """``floor(sqrt(v))`` of unsigned 32-bit values.
 
-    IEEE 754's square root is correctly rounded: below a perfect square it differs from the root by more than
-    2**-18, its own last place being 2**-37 at most, so that no value is rounded up to the next integer.
+    IEEE 754's square root is correctly rounded: the root of ``r**2 - 1`` is more than 2**-18 below ``r``, and its last
+    place is at most 2**-37, so that none is rounded up to the next integer.
     """
     return np.sqrt(_wide(values).astype(np.float64)).astype(np.int64)
 
