@@ -72,6 +72,7 @@ def header(wave: Path) -> dict[str, int]:
     return bits
 
 
+@pytest.mark.slow
 def test_every_signal_of_a_layout_is_in_the_waveform(wave: Path) -> None:
     known = header(wave)
     shown = groups(TINY)
@@ -82,6 +83,7 @@ def test_every_signal_of_a_layout_is_in_the_waveform(wave: Path) -> None:
             assert known[name] == bits
 
 
+@pytest.mark.slow
 def test_layouts_name_the_waveform_and_its_signals(wave: Path) -> None:
     saved, commands = wave.with_name("run.vcd.gtkw"), wave.with_name("run.vcd.sucl")
     assert saved.read_text() == gtkwave_layout(wave, TINY)
@@ -97,6 +99,7 @@ def test_layouts_name_the_waveform_and_its_signals(wave: Path) -> None:
     assert words[-1] == ["zoom_fit"]
 
 
+@pytest.mark.slow
 def test_a_waveform_holds_its_window_alone(wave: Path) -> None:
     times = [int(line[1:]) for line in wave.read_text().splitlines() if line.startswith("#")]
     assert times[-1] - times[0] == 20 * 1000 - 500  # ps, between the first and the last edge

@@ -86,7 +86,7 @@ def test_observed_tensors_are_the_references() -> None:
         np.testing.assert_array_equal(program.tensors[f"layer0.{name}"].unpack(region), expected[name], err_msg=name)
 
 
-@pytest.mark.parametrize("config", [SPILLED, RESIDENT])
+@pytest.mark.parametrize("config", [SPILLED, pytest.param(RESIDENT, marks=pytest.mark.slow)])
 def test_rtl_equals_the_reference(config: Config) -> None:
     model = load_model("random", tokens=60, layers=1, **MODEL)
     outcome = run_encoder(model.quantized, model.prepare(), open_device(config, "rtl"), valid=47)

@@ -223,7 +223,7 @@ def test_no_bubble_within_or_between_instructions(size, transpose):
     assert bench.rows_left == bench.streamed[-1] - bench.accepted[0]
 
 
-@pytest.mark.parametrize("rows", [8, 10, 16])
+@pytest.mark.parametrize("rows", [8, 10, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", range(4))
 def test_weights_and_activations_that_meet_in_a_bank_part_for_good(rows, step):
     """Tiles of as many activation rows as weight rows leave no time to catch up what a meeting cost."""

@@ -77,6 +77,7 @@ def check(explanation: Explanation, index: int, memory: str) -> None:
     assert str(explanation.elements[0]) in text
 
 
+@pytest.mark.slow
 def test_a_fault_in_one_lane_of_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lane 1 adds what it should subtract: the first GELU is wrong in every fourth column from 1 on."""
     compiled, regions = program()

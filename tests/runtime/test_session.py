@@ -21,13 +21,15 @@ from systolith.runtime.session import run_encoder
     [
         (PRESETS["tiny"], {"tokens": 9, "hidden": 24, "heads": 2, "ffn": 40, "layers": 2}),
         (PRESETS["default"].resized(6, 10), {"tokens": 23, "hidden": 40, "heads": 2, "ffn": 77, "layers": 1}),
-        (
+        pytest.param(
             dataclasses.replace(PRESETS["tiny"], axi_data_width=512, lanes=2, scratchpad_bytes=2200),
             {"tokens": 14, "hidden": 32, "heads": 2, "ffn": 72, "layers": 1},
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             dataclasses.replace(PRESETS["tiny"], approximation="polynomial"),
             {"tokens": 19, "hidden": 24, "heads": 2, "ffn": 40, "layers": 1},
+            marks=pytest.mark.slow,
         ),
     ],
 )
