@@ -22,7 +22,7 @@ class Space(IntEnum):
     DRAM = 4
 
 
-# Tuples: they are made and hashed for every instruction, which takes a dataclass several times as long.
+# Tuples, as they are made and hashed for every instruction.
 class Span(NamedTuple):
     """Rows ``start + sum(i[d] * strides[d])`` for every index below ``shape``; the last stride is 1."""
 

@@ -39,8 +39,6 @@ _ENUMERATIONS = {
 _KEPT_SPANS = 1 << 14
 #: Rows that the instructions of a program read and write together, at most: what can be looked at in a minute.
 _MOST_ROWS = 1 << 34
-
-
 #: What is known of the rows of a span: (2 x units, rows...), the axes of the rows, and how many rows they are.
 _Look = tuple[npt.NDArray[np.int32], tuple[int, ...], int]
 
@@ -84,7 +82,6 @@ class HazardTracker:
                 writers, readers = self._writers[span.space], self._readers[span.space]
                 others = writers | readers if writes else writers
                 if len(others) > (unit in others):
-                    # The function itself: the method's wrapper takes as long again.
                     latest = np.maximum.reduce(rows if writes else rows[:_UNIT_COUNT], axis=axes).tolist()
                     for other in others:
                         needed[other] = max(needed[other], *latest[other::_UNIT_COUNT])
