@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,7 @@ from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
 from systolith.sim.toolchain import SimulationError
+from systolith.steps import counted, steps
 from systolith.survey.commands import bound, profile, survey
 from systolith.survey.figure import SurveyError
 from systolith.sweep.commands import report, sweep
@@ -79,7 +81,7 @@ def _program(path: Path, hardware: Config) -> Program:
 
 def _model(encoder: EncoderOptions) -> tuple[Model, Any]:
     """The model and its int8 input (tokens, hidden)."""
-    with err.status(f"loading and quantising {encoder.model}"):
+    with steps(err, f"loading and quantising {encoder.model}"):
         model = encoder.load()
         return model, model.prepare(encoder.text)
 
@@ -87,26 +89,24 @@ def _model(encoder: EncoderOptions) -> tuple[Model, Any]:
 @contextmanager
 def _progress(instructions: int, simulated: bool) -> Iterator[dict[str, Callable[..., None]]]:
     """Callbacks of a device that show its steps and, while it simulates, its progress."""
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[cycles]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
     if not simulated:
-        with err.status("running on the functional device"):
+        with steps(err, "running on the functional device"):
             yield {}
-        return
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("starting", total=None, cycles="")
-
-        def step(description: str) -> None:
-            bar.update(task, description=description)
-
-        def ran(cycles: int, retired: int) -> None:
-            bar.update(
-                task, description="simulating", total=instructions, completed=retired, cycles=f"{cycles:,} cycles"
-            )
-
-        yield {"report": step, "progress": ran}
+    elif not err.is_terminal:
+        with steps(err, "starting") as step:
+            yield {"report": step, "progress": lambda cycles, retired: step(f"simulating: {cycles:,} cycles")}
+    else:
+        columns = (
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[cycles]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task("starting", total=None, cycles="")
+            simulating = partial(bar.update, task, description="simulating", total=instructions)
+            yield {
+                "report": lambda step: bar.update(task, description=step),
+                "progress": lambda cycles, retired: simulating(completed=retired, cycles=f"{cycles:,} cycles"),
+            }
 
 
 @app.command()
@@ -141,8 +141,8 @@ def run(
     check_writable(json_file)
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(encoder)
-    with err.status("compiling") as status:
-        plan = plan_for(mapping, bundle.quantized, hardware, len(x), memory.timing, status.update)
+    with steps(err, "compiling") as step:
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), memory.timing, step)
         compiled = loaded or compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     simulated = backend == "rtl"
     options: dict[str, Any] = {}
@@ -164,8 +164,8 @@ def run(
         from systolith.runtime.rtl import RtlDevice
 
         again = RtlDevice(hardware, **asdict(memory), peek=True)
-        with err.status("explaining") as status:
-            explanation = explain_run(compiled, compiled.regions(x), again, status.update)
+        with steps(err, "explaining") as step:
+            explanation = explain_run(compiled, compiled.regions(x), again, step)
         out.print(escape(str(explanation)), soft_wrap=True, highlight=False)
     if outcome is None:
         raise typer.Exit(1)
@@ -199,8 +199,8 @@ def compile_command(
     mapping.checked_objective()
     check_writable(output)
     bundle, x = _model(encoder)
-    with err.status("compiling") as status:
-        plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryOptions().timing, status.update)
+    with steps(err, "compiling") as step:
+        plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryOptions().timing, step)
         compiled = compile_encoder(bundle.quantized, hardware, len(x), plan=plan)
     compiled.save(output)
     out.print(
@@ -244,7 +244,7 @@ def verilog(
     if not alone and output.exists() and not output.is_dir():
         raise UsageError(f"cannot write to {output}: it is a file that is not named *.v")
     check_writable(output if alone or not output.exists() else output / "systolith.v")
-    with err.status(f"generating a {hardware.rows}x{hardware.cols} accelerator"):
+    with steps(err, f"generating a {hardware.rows}x{hardware.cols} accelerator"):
         files = bundle(hardware)
     if alone:
         write_whole(output, files["systolith.v"])
@@ -287,11 +287,11 @@ def synth(
             raise UsageError(f"--pnr is for ecp5, not {chosen.name}")
         names = tuple(name.strip() for name in without.split(",") if name.strip())
         smaller = lacking(hardware, names)
-        with err.status("generating") as status:
-            part = measure_area(smaller, chosen, status.update)
-            whole = measure_area(hardware, chosen, status.update) if names else None
+        with steps(err, "generating") as step:
+            part = measure_area(smaller, chosen, step)
+            whole = measure_area(hardware, chosen, step) if names else None
             if pnr:
-                part = measure_clock(part, seeds or 3, mhz or 100, status.update)
+                part = measure_clock(part, seeds or 3, mhz or 100, step)
     except SynthesisError as error:
         raise UsageError(str(error)) from error
     print_synthesis(out, part)
@@ -344,8 +344,8 @@ def sim(
             listing.add_row(name, BENCHES[name])
         out.print(listing)
         return
-    with err.status("starting") as status:
-        results = run_benches(benches or list(BENCHES), hardware, seed=seed, effort=effort, report=status.update)
+    with steps(err, "starting") as step:
+        results = run_benches(benches or list(BENCHES), hardware, seed=seed, effort=effort, report=step)
     table = Table(title=f"cocotb benches on a {hardware.rows}x{hardware.cols} accelerator", title_justify="left")
     for column in ("bench", "result"):
         table.add_column(column)
@@ -367,9 +367,8 @@ def evaluate(
     from systolith.models.evaluate import evaluate_model
 
     check_writable(json_file)
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("evaluating", total=sentences)
-        record = evaluate_model(model, sentences, lambda done: bar.update(task, completed=done), approximation)
+    with counted(err, "evaluating") as count:
+        record = evaluate_model(model, sentences, lambda done: count(done, sentences), approximation)
     out.print(f"{record['n']} texts: cosine mean {record['mean']:.4f}, min {record['min']:.4f}")
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")
@@ -399,14 +398,14 @@ def bench(
     known = None if against is None or renew else read_cycles(against)
     check_writable(against if renew else None)
     check_writable(json_file)
-    with err.status("starting") as status:
+    with steps(err, "starting") as step:
         chosen = suite or SUITES[:-1]
-        results = run_suites(chosen, latency, bandwidth, out, status.update, err.print)
+        results = run_suites(chosen, latency, bandwidth, out, step, err.print)
         record = suites_record(results)
         if "sim" in chosen:
-            record["sim"] = run_sim(out, status.update)
+            record["sim"] = run_sim(out, step)
         if "generate" in chosen:
-            record["generate"] = run_generate(out, status.update)
+            record["generate"] = run_generate(out, step)
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")
     moved: list[str] = []

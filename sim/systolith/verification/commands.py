@@ -11,6 +11,7 @@ from rich.table import Table
 
 from systolith.files import check_writable, write_whole
 from systolith.options import JsonFile
+from systolith.steps import steps
 
 from .evidence import CAMPAIGNS, CampaignError, Evidence, Options, run_campaign
 
@@ -32,11 +33,11 @@ def verify(
     check_writable(json_file)
     options = Options(seed=seed, seconds=seconds, quick=quick)
     evidence: list[Evidence] = []
-    with err.status("starting") as status:
+    with steps(err, "starting") as step:
         for name in campaigns or CAMPAIGNS:
             began = time.monotonic()
             try:
-                rows = run_campaign(name, options, lambda text, name=name: status.update(f"{name}: {text}"))  # type: ignore[misc]
+                rows = run_campaign(name, options, lambda text, name=name: step(f"{name}: {text}"))  # type: ignore[misc]
             except ModuleNotFoundError as error:
                 raise CampaignError(f"campaign {name}: {error}") from error
             for row in rows:

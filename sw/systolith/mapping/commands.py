@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from systolith.analysis.bench_cases import MemoryTiming
@@ -22,6 +21,7 @@ from systolith.models.quantized import QuantizedEncoder
 from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
+from systolith.steps import counted, steps
 
 from .choose import choose_plan
 from .confirm import confirmed
@@ -115,19 +115,15 @@ def map_command(
     else:
         shape = _product(workload)
         problem = ProductProblem(hardware, timing, shape)
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("predicting", total=None)
-        found: Found[Any] = search(
-            problem, how, objective=objective, samples=samples, seed=seed,
-            progress=lambda done, most: bar.update(task, completed=done, total=most),
-        )  # fmt: skip
+    with counted(err, "predicting") as count:
+        found: Found[Any] = search(problem, how, objective=objective, samples=samples, seed=seed, progress=count)
     mappings = {"heuristic": (found.heuristic, found.heuristic_score), "best found": (found.best, found.best_score)}
     measured: dict[str, Score] = {}
     if confirm:
         cache = cache_directory() / "survey"
-        with err.status("simulating") as status:
+        with steps(err, "simulating") as step:
             for name, (mapping, score) in mappings.items():
-                measured[name] = confirmed(problem, mapping, score, cache, status.update)
+                measured[name] = confirmed(problem, mapping, score, cache, step)
     scores = measured or {name: score for name, (_, score) in mappings.items()}
     better = min(mappings, key=lambda name: scores[name].of(objective))
     _print(found, measured, objective, better)

@@ -12,6 +12,7 @@ from systolith.analysis.fusion_workloads import AttentionLayerWorkload
 from systolith.compiler.plan import Shape
 from systolith.rtl.config import Config
 from systolith.sim.cache import cache_directory
+from systolith.steps import steps
 
 from .chains import Alternative
 from .fusion import FUSED, UNFUSED, Schedule, best_schedules, chain_named, measured_schedule
@@ -28,13 +29,13 @@ def map_chain(
 ) -> dict[str, Any]:
     """Print both schedules of the chain of that name; the same as JSON values."""
     chain = chain_named(name, shape, config)
-    with err.status(chain.name) as status:
-        found = best_schedules(chain, config, timing, objective, status.update)
+    with steps(err, chain.name) as step:
+        found = best_schedules(chain, config, timing, objective, step)
         measured: dict[str, Score] = {}
         if confirm:
             cache = cache_directory() / "survey"
             for schedule, best in found.items():
-                measured[schedule] = measured_schedule(best, config, timing, cache, status.update)
+                measured[schedule] = measured_schedule(best, config, timing, cache, step)
     scores = measured or {schedule: best.score for schedule, best in found.items()}
     better = min(scores, key=lambda schedule: scores[schedule].of(objective))
     _print(f"{chain.name}: the best plans for the least {objective}", found, measured)

@@ -15,6 +15,7 @@ from systolith.compiler.plan import Shape
 from systolith.files import check_writable, write_whole
 from systolith.options import Accelerator, JsonFile, grouped
 from systolith.sim.cache import cache_directory
+from systolith.steps import steps
 
 from .figure import FIGURES, FigureTable, Options, SurveyError
 from .produce import produce_all
@@ -39,8 +40,8 @@ def survey(
         if name not in FIGURES:
             raise SurveyError(f"unknown figure {name!r}; the figures are {', '.join(FIGURES)}")
     options = Options(quick=quick, cache=cache_directory() / "survey")
-    with err.status("starting") as status:
-        for name, tables in produce_all(names, options, output, status.update, jobs or os.cpu_count() or 1):
+    with steps(err, "starting") as step:
+        for name, tables in produce_all(names, options, output, step, jobs or os.cpu_count() or 1):
             out.print(f"[bold]{name}[/]: {FIGURES[name][1]}", soft_wrap=True)
             for table in tables:
                 out.print(_printed(table))
@@ -105,8 +106,8 @@ def bound(
     records = []
     for tokens in _lengths(seq):
         shape = Shape(check_tokens(tokens), network.hidden, network.heads, network.ffn)
-        with err.status("bound") as status:
-            found = layer_bounds(shape, hardware, options, status.update, measured=measure)
+        with steps(err, "bound") as step:
+            found = layer_bounds(shape, hardware, options, step, measured=measure)
         records.append(found.record())
         out.print(_printed(found.table()))
         out.print(found.table().note, style="dim", markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from systolith.rtl.config import Config
+from systolith.steps import steps
 
 from .space import LISTS, Point, parse_list, points_of, read_file
 from .workload import NAMES, SYNTAX, SweepError
@@ -151,6 +152,6 @@ def report(
         from .page import write_report
     except ModuleNotFoundError as error:
         raise SweepError(f"systolith report needs {error.name}: pip install systolith[report]") from error
-    with err.status("drawing"):
+    with steps(err, "drawing"):
         files = write_report(records, output or results)
     out.print(", ".join(str(path) for path in files), soft_wrap=True)
