@@ -44,7 +44,7 @@ def survey(
         for name, tables in produce_all(names, options, output, step, jobs or os.cpu_count() or 1):
             out.print(f"[bold]{name}[/]: {FIGURES[name][1]}", soft_wrap=True)
             for table in tables:
-                out.print(_printed(table))
+                out.print(printed(table), crop=False)
                 out.print(table.note, style="dim", markup=False, soft_wrap=True)
 
 
@@ -76,7 +76,7 @@ def profile(
     points = profiles(model, _lengths(seq), sizes)
     for title, counted in points:
         table = profile_table(title, counted, each=operations)
-        out.print(_printed(table))
+        out.print(printed(table), crop=False)
     out.print(table.note, style="dim", markup=False, soft_wrap=True)
     if json_file is not None:
         write_whole(json_file, json.dumps(record_of(points), indent=1) + "\n")
@@ -109,7 +109,7 @@ def bound(
         with steps(err, "bound") as step:
             found = layer_bounds(shape, hardware, options, step, measured=measure)
         records.append(found.record())
-        out.print(_printed(found.table()))
+        out.print(printed(found.table()), crop=False)
         out.print(found.table().note, style="dim", markup=False, soft_wrap=True)
     if json_file is not None:
         write_whole(json_file, json.dumps(records, indent=1) + "\n")
@@ -122,10 +122,13 @@ def _lengths(text: str) -> list[int]:
         raise SurveyError(f"tokens must be whole numbers joined by commas, not {text!r}") from error
 
 
-def _printed(found: FigureTable) -> Table:
+def printed(found: FigureTable) -> Table:
+    """The table for a console."""
     table = Table(title=found.title, title_justify="left", box=SIMPLE, pad_edge=False, collapse_padding=True)
-    for index, heading in enumerate(found.columns):
-        table.add_column(heading, justify="right" if index else "left")
+    for index, (heading, *cells) in enumerate(zip(found.columns, *found.rows, strict=True)):
+        # Narrow outputs wrap between words and cut none of them: a figure with an ellipsis is none.
+        words = " ".join((heading, *cells)).split()
+        table.add_column(heading, justify="right" if index else "left", min_width=max(map(len, words), default=0))
     for row in found.rows:
         table.add_row(*row)
     return table
