@@ -79,6 +79,26 @@ def test_area_by_unit(tmp_path, target, array, memory):
     assert record["config"] == TINY.to_dict()
 
 
+def test_registers_count_whatever_their_reset_and_enable(tmp_path):
+    leaf = """
+module \\systolith.core.matrix.array (input clk, input [7:0] a, b, output reg [15:0] y, output [7:0] z);
+  reg [7:0] sum = 0, held = 0, kept = 3;
+  assign z = sum ^ held ^ kept;
+  always @(posedge clk) begin
+    y <= a * b;
+    if (a[7]) sum <= 0; else sum <= sum + b;
+    if (b[0]) held <= a;
+    if (a[0]) kept <= 3; else if (b[0]) kept <= a;
+  end
+endmodule
+module systolith(input clk, input [7:0] a, b, output [15:0] y, output [7:0] z);
+  \\systolith.core.matrix.array array(clk, a, b, y, z);
+endmodule
+"""
+    found = measure_area(TINY, TARGETS["generic"], silent, verilog=leaf, cache=tmp_path)
+    assert found.total["ff"] == 16 + 3 * 8
+
+
 def test_the_same_design_is_not_synthesised_again(tmp_path, monkeypatch):
     lines = []
     first = measure_area(TINY, TARGETS["generic"], lines.append, verilog=DESIGN, cache=tmp_path)
