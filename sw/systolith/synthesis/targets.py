@@ -136,8 +136,8 @@ TARGETS = {
             commands=(
                 "synth {options} -run begin:fine\nopt -fast -full\nmemory_map -rom-only\nopt -fast\n"
                 # No opt_dff after dfflegalize: it would make registers with resets again, which are not counted.
-                "techmap\nopt -fast\ndfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01\nopt_expr\nopt_merge\nopt_clean\n"
-                "abc -g cmos\nopt_clean\nmemory_unpack"
+                "techmap\nopt -fast\ndfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01\nopt_expr\nopt_merge\n"
+                "opt_clean\nabc -g cmos\nopt_clean\nmemory_unpack"
             ),
             columns=("gates", "ff", "memory_bits"),
             hierarchical="",
