@@ -71,6 +71,12 @@ def test_bits_of_memories_and_gates_of_four_transistors():
     assert counted == [Area(unit="parameter memory", resources={"gates": 10, "ff": 5, "memory_bits": 640})]
 
 
+def test_refuses_a_gate_or_register_that_would_not_be_counted():
+    for target in TARGETS.values():
+        with pytest.raises(SynthesisError, match=rf"cells \$_SDFF_PP0_ .* which {target.name} does not count"):
+            areas(statistics(systolith=module(**{"$_SDFF_PP0_": 3})), target)
+
+
 def test_refuses_statistics_of_something_else():
     with pytest.raises(SynthesisError, match="the statistics hold no module systolith"):
         areas(statistics(other=module()), ECP5)

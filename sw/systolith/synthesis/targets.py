@@ -46,7 +46,15 @@ class Target:
     cells: Mapping[str, Mapping[str, float]] = field(repr=False)
 
     def resources(self, cell: str) -> Mapping[str, float]:
-        """What one cell of this type counts as."""
+        """What one cell of this type counts as.
+
+        Raises
+        ------
+        SynthesisError
+            For one of Yosys' own gates or registers that the target does not know: it would be left out.
+        """
+        if cell.startswith("$_") and cell not in self.cells:
+            raise SynthesisError(f"cells {cell} of Yosys are left in the netlist, which {self.name} does not count")
         return self.cells.get(cell, {})
 
 
