@@ -12,6 +12,7 @@ from systolith.rtl.config import Config
 from systolith.rtl.verilog import TOP, generate
 
 from .hierarchy import Area, areas, total
+from .multipliers import absorb_registers
 from .pins import PINS, pinned
 from .targets import SynthesisError, Target
 from .timing import Placement, read_report
@@ -122,6 +123,8 @@ def measure_clock(
 ) -> Synthesis:
     """Place and route on ECP5, flattened and with registers on all ports, once for each of ``seeds`` seeds.
 
+    Multipliers take in the registers around them (:mod:`.multipliers`).
+
     ``mhz`` is what the tools aim at; what they reach may be less or more. ``verilog`` is as in :func:`measure_area`,
     with :data:`~systolith.rtl.verilog.TOP` as its top.
 
@@ -143,13 +146,14 @@ def measure_clock(
         _follow(report, _PASS, "ecp5, netlist"),
         cache,
     )
+    packed = {"netlist.json": absorb_registers(netlist["netlist.json"], PINS)}
     placements = []
     for seed in range(1, seeds + 1):
         arguments = ["--json", "netlist.json", *DEVICE, "--freq", str(mhz), "--seed", str(seed)]
         outputs = run(
             NEXTPNR_ECP5,
             [*arguments, "--timing-allow-fail", "--lpf-allow-unconstrained", "--report", "report.json"],
-            netlist,
+            packed,
             ("report.json",),
             _follow(report, _STEP, f"ecp5, seed {seed} of {seeds}"),
             cache,
