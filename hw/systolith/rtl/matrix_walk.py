@@ -82,51 +82,47 @@ class _Walk(wiring.Component):
 
     def _control(
         self, m: Module, *, in_range: Any, last: Any, sound: Any = 1
-    ) -> tuple[Signal, data.View, Signal, Signal]:
+    ) -> tuple[Signal, data.View, Signal, Signal, Signal]:
         """Take instructions and judge them; ``last`` is true for an instruction's last row.
 
         ``in_range`` is of the tile in hand, ``sound`` of the instruction that is being taken.
 
-        Gives: an instruction is taken; its fields, valid only then; the row in hand may be asked for; it is
-        asked for and taken.
+        Gives: an instruction is taken; its fields, valid only then; the instruction in hand is legal and nothing stops
+        the walk; so it will be in the next cycle; the row in hand is asked for and taken.
         """
         word = self.instruction.payload
         active = Signal()
-        # The instruction in hand is legal, and nothing stops the walk: known one cycle ahead.
-        open_ = Signal()
+        open_, opened = Signal(), Signal()
         illegal = Signal(reset_less=True)
         unsound = Signal(reset_less=True)
         bad = Signal()
         in_flight = Signal(IN_FLIGHT_BITS)
         start = Signal()
-        allowed = Signal()
         step = Signal()
+        m.d.sync += open_.eq(opened)
         m.d.comb += [
             self.busy.eq(active),
-            allowed.eq(open_ & in_range),
+            opened.eq(open_),
             bad.eq((word.rows == 0) | (word.k_tiles == 0) | (word.n_tiles == 0)),
             step.eq(self.command.valid & self.command.ready),
             self.instruction.ready.eq(~active | (step & last)),
             start.eq(self.instruction.valid & self.instruction.ready),
         ]
         with m.If(start):
-            m.d.sync += [
-                active.eq(1),
-                open_.eq(~bad & sound & ~self.halt),
-                illegal.eq(bad),
-                unsound.eq(~Value.cast(sound)),
-            ]
+            m.d.comb += opened.eq(~bad & sound & ~self.halt)
+            m.d.sync += [active.eq(1), illegal.eq(bad), unsound.eq(~Value.cast(sound))]
         with m.Elif(step & last):
-            m.d.sync += [active.eq(0), open_.eq(0)]
+            m.d.comb += opened.eq(0)
+            m.d.sync += active.eq(0)
         with m.Elif(self.halt):
-            m.d.sync += open_.eq(0)
+            m.d.comb += opened.eq(0)
         with m.If(start & ~self.retired):
             m.d.sync += in_flight.eq(in_flight + 1)
         with m.Elif(self.retired & ~start):
             m.d.sync += in_flight.eq(in_flight - 1)
         with m.If(active & (illegal | unsound | ~in_range) & (in_flight == 1)):
             m.d.comb += self.fault.eq(Mux(illegal, Fault.ILLEGAL_INSTRUCTION, Fault.ADDRESS))
-        return start, word, allowed, step
+        return start, word, open_, opened, step
 
 
 class WeightWalk(_Walk):
@@ -161,10 +157,16 @@ class WeightWalk(_Walk):
         last_n = Signal(reset_less=True)
         only_k = Signal(reset_less=True)
         last = Signal(reset_less=True)
-        # Judged as it is computed: rows further down the tile lie below its last one.
-        in_range = Signal(reset_less=True)
-        start, word, allowed, step = self._control(m, in_range=in_range, last=last)
+        # Judged as it is computed: rows further down the tile lie below its last one. The tiles that may follow are
+        # judged a cycle before, as a tile has two rows at least.
+        in_range, still = Signal(reset_less=True), Signal()
+        next_k_fits, next_n_fits = Signal(reset_less=True), Signal(reset_less=True)
+        start, word, _, opened, step = self._control(m, in_range=in_range, last=last)
+        # The row in hand may be asked for: known one cycle ahead.
+        allowed = Signal()
+        m.d.sync += [in_range.eq(still), allowed.eq(opened & still)]
         m.d.comb += [
+            still.eq(in_range),
             self.command.valid.eq(allowed),
             self.command.payload.address.eq(address),
             self.command.payload.mark.first.eq(first),
@@ -180,11 +182,15 @@ class WeightWalk(_Walk):
             next_n.eq(n_top + n_stride),
             top.eq(word.w_address + Mux(word.transpose, config.cols - 1, config.rows - 1)),
         ]
+        m.d.sync += [
+            next_k_fits.eq(next_k < config.scratchpad_rows),
+            next_n_fits.eq(next_n < config.scratchpad_rows),
+        ]
         with m.If(start):
+            m.d.comb += still.eq(top < config.scratchpad_rows)
             m.d.sync += [
                 first.eq(1),
                 address.eq(top),
-                in_range.eq(top < config.scratchpad_rows),
                 tile_top.eq(top),
                 n_top.eq(top),
                 rows_left.eq(Mux(word.transpose, config.cols - 1, config.rows - 1)),
@@ -210,12 +216,12 @@ class WeightWalk(_Walk):
                 with m.If(~last_k):
                     m.d.sync += [k_left.eq(k_left - 1), last_k.eq(k_left == 2)]
                     m.d.sync += [address.eq(next_k), tile_top.eq(next_k)]
-                    m.d.sync += in_range.eq(next_k < config.scratchpad_rows)
+                    m.d.comb += still.eq(next_k_fits)
                 with m.Else():
                     m.d.sync += [k_left.eq(k_tiles), last_k.eq(only_k)]
                     m.d.sync += [n_left.eq(n_left - 1), last_n.eq(n_left == 2)]
                     m.d.sync += [address.eq(next_n), tile_top.eq(next_n), n_top.eq(next_n)]
-                    m.d.sync += in_range.eq(next_n < config.scratchpad_rows)
+                    m.d.comb += still.eq(next_n_fits)
         return m
 
 
@@ -264,10 +270,12 @@ class ActivationWalk(_Walk):
         last_k, only_k = Signal(reset_less=True), Signal(reset_less=True)
         last_n = Signal(reset_less=True)
         last = Signal(reset_less=True)
-        start, word, allowed, step = self._control(m, in_range=fits, last=last, sound=stat_fits)
+        start, word, open_, _, step = self._control(m, in_range=fits, last=last, sound=stat_fits)
         tile = self.tiles.payload
+        allowed = Signal()
         whole = Signal()
         m.d.comb += [
+            allowed.eq(open_ & fits),
             self.command.valid.eq(allowed & (~first | self.tiles.ready)),
             self.command.payload.address.eq(address),
             self.command.payload.mark.first.eq(first),

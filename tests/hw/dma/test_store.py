@@ -172,9 +172,10 @@ def test_halt(dma, shape, cycle):
         await bench.bench.wait(ctx, lambda: ctx.get(bench.store.idle))
         assert bench.memory.outstanding == 0
         await ctx.tick().repeat(40)
-        assert len(bench.memory.writes) <= issued + 1
+        # The unit sees it a cycle later, and a burst that it has taken by then still goes.
+        assert len(bench.memory.writes) <= issued + 2
         assert len(bench.memory.strobes) == sum(beats for _, _, beats in bench.memory.writes)
-        assert sum(strobe != 0 for strobe in bench.memory.strobes[sent:]) <= 1
+        assert sum(strobe != 0 for strobe in bench.memory.strobes[sent:]) <= 2
 
     bench.bench.run(testbench)
     assert len(bench.bench.reports) < len(program)

@@ -73,8 +73,9 @@ class Fetch(wiring.Component):
         burst = longest_burst(config, QUEUE * INSTRUCTION_BYTES // BURSTS)
 
         failed = Signal()
+        # Bursts stop a cycle later: the reason comes from afar.
         stop = Signal()
-        m.d.comb += stop.eq(self.halt | failed)
+        m.d.sync += stop.eq(self.halt | failed)
 
         m.submodules.cutter = cutter = BurstCutter(config, beats=burst, span_bits=config.axi_address_width)
         self._launch(m, cutter)
@@ -155,17 +156,24 @@ class Fetch(wiring.Component):
         # The queue's memory is slow to answer, and much depends on an instruction: it is registered once more.
         ready = Signal()
         entry = Signal.like(queue.r_data, reset_less=True)
-        spoilt = entry[-1]
+        # It is there and may be handed out, or was read in error.
+        sound, spoilt = Signal(), Signal()
         delivered = Signal()
         # It is taken from the queue once the one before has gone: no path leads from the dispatcher to the memory.
         m.d.comb += queue.r_en.eq(~ready)
         with m.If(~ready):
-            m.d.sync += [ready.eq(queue.r_rdy), entry.eq(queue.r_data)]
+            error = queue.r_data[-1]
+            m.d.sync += [
+                ready.eq(queue.r_rdy),
+                entry.eq(queue.r_data),
+                sound.eq(queue.r_rdy & ~error),
+                spoilt.eq(queue.r_rdy & error),
+            ]
         with m.Elif(freed):
-            m.d.sync += ready.eq(0)
+            m.d.sync += [ready.eq(0), sound.eq(0)]
         m.d.comb += [
             self.done.eq(~pending),
-            self.instruction.valid.eq(ready & ~spoilt & ~self.halt & ~failed),
+            self.instruction.valid.eq(sound & ~self.halt & ~failed),
             self.instruction.payload.eq(entry.word_select(word, INSTRUCTION_BITS) if words > 1 else entry),
             delivered.eq(self.instruction.valid & self.instruction.ready),
             freed.eq(delivered & ((word == words - 1) | last)),
@@ -177,5 +185,5 @@ class Fetch(wiring.Component):
             with m.If(last):
                 m.d.sync += pending.eq(0)
         m.d.sync += self.fault.eq(0)
-        with m.If(ready & spoilt & ~failed & ~self.halt):
+        with m.If(spoilt & ~failed & ~self.halt):
             m.d.sync += [failed.eq(1), self.fault.eq(Fault.BUS_FETCH)]

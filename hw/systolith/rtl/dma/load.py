@@ -230,12 +230,13 @@ class LoadUnit(wiring.Component):
         m.submodules.beats = beats = Relay(placer.beat.payload.shape())
         m.submodules.walked = walked = Relay(walker.layout)
 
-        stop = Signal()
+        # Bursts and rows stop a cycle later: the reason comes from afar, and much depends on them.
+        stop, drop = Signal(), Signal()
+        m.d.sync += [stop.eq(self.halt | placer.failed), drop.eq(self.halt)]
         wiring.connect(m, walker.run, walked.i)
         run = walked.o
         faulty = Signal()
         m.d.comb += [
-            stop.eq(self.halt | placer.failed),
             walker.instruction.valid.eq(self.control.instruction.valid),
             walker.instruction.payload.eq(self.control.instruction.payload),
             self.control.instruction.ready.eq(walker.instruction.ready),
@@ -247,7 +248,7 @@ class LoadUnit(wiring.Component):
             run.ready.eq(runs.i.ready & (cutter.run.ready | faulty)),
             runs.i.valid.eq(run.valid & (cutter.run.ready | faulty)),
             runs.i.payload.eq(run.payload),
-            placer.drop.eq(self.halt),
+            placer.drop.eq(drop),
             beats.i.valid.eq(self.bus.r.valid),
             beats.i.payload.data.eq(self.bus.r.payload.data),
             beats.i.payload.resp.eq(self.bus.r.payload.resp),

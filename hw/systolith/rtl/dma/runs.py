@@ -196,10 +196,15 @@ class RunWalker(wiring.Component):
 
         valid = Signal()
         run = Signal(self.layout, reset_less=True)
+        # The run has a fault: nothing follows it.
+        faulty = Signal(reset_less=True)
         m.d.comb += [self.run.valid.eq(valid), self.run.payload.eq(run)]
+        with m.If(valid & faulty):
+            m.d.sync += stopped.eq(1)
         with m.If(advance):
             m.d.sync += [
-                valid.eq(summed_valid & ~stopped),
+                valid.eq(summed_valid & ~stopped & ~(valid & faulty)),
+                faulty.eq(fault != Fault.NONE),
                 run.fault.eq(fault),
                 run.first.eq(begin[bus_bits:]),
                 run.last.eq(last_byte[bus_bits:]),
@@ -209,6 +214,4 @@ class RunWalker(wiring.Component):
                 run.memory.eq(summed.memory),
                 run.final.eq(summed_final),
             ]
-            with m.If(summed_valid & (fault != Fault.NONE)):
-                m.d.sync += stopped.eq(1)
         return m

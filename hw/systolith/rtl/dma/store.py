@@ -17,7 +17,7 @@ from .runs import RunWalker, span_bits
 RUNS_AHEAD = 4
 
 #: What the next response stands for: the end of an instruction, or a fault in place of a burst.
-_EXPECTED = data.StructLayout({"fault": unsigned(FAULT_BITS), "final": unsigned(1)})
+_EXPECTED = data.StructLayout({"faulty": unsigned(1), "fault": unsigned(FAULT_BITS), "final": unsigned(1)})
 
 
 class StoreUnit(wiring.Component):
@@ -72,14 +72,15 @@ class StoreUnit(wiring.Component):
         m.submodules.issuer = issuer
 
         failed = Signal()
+        # Bursts and beats stop a cycle later: the reason comes from afar, and much depends on them.
         stop = Signal()
+        m.d.sync += stop.eq(self.halt | failed)
         # No path leads from the bus to the dispatcher.
         m.submodules.walked = walked = Relay(walker.layout)
         wiring.connect(m, walker.run, walked.i)
         run = walked.o
         faulty = Signal()
         m.d.comb += [
-            stop.eq(self.halt | failed),
             walker.instruction.valid.eq(self.control.instruction.valid),
             walker.instruction.payload.eq(self.control.instruction.payload),
             self.control.instruction.ready.eq(walker.instruction.ready),
@@ -114,9 +115,10 @@ class StoreUnit(wiring.Component):
             run.ready.eq(Mux(faulty, fault_turn & expected.i.ready, cutter.run.ready & runs.i.ready)),
             expected.i.valid.eq(issuer.issued | fault_turn),
             entry.final.eq(cutter.burst.payload.final),
+            entry.faulty.eq(fault_turn),
             entry.fault.eq(Mux(fault_turn, run.payload.fault, Fault.NONE)),
         ]
-        self._respond(m, expected, failed, stop)
+        self._respond(m, expected, failed)
 
         instructions = Signal(INSTRUCTIONS_BITS)
         accepted = self.control.instruction.valid & self.control.instruction.ready
@@ -142,18 +144,18 @@ class StoreUnit(wiring.Component):
             self.axi.bready.eq(1),
         ]
 
-    def _respond(self, m: Module, expected: Queue, failed: Signal, stop: Signal) -> None:
+    def _respond(self, m: Module, expected: Queue, failed: Signal) -> None:
         """Match responses with what was expected: retire, or fail."""
         head = expected.o.payload
         fault_head = Signal()
         answered = Signal()
         m.d.comb += [
-            fault_head.eq(expected.o.valid & (head.fault != Fault.NONE)),
+            fault_head.eq(expected.o.valid & head.faulty),
             answered.eq(self.axi.bvalid & ~fault_head),
             expected.o.ready.eq(self.axi.bvalid | fault_head),
         ]
         m.d.sync += [
-            self.control.retired.eq(answered & head.final & (self.axi.bresp == 0) & ~stop),
+            self.control.retired.eq(answered & head.final & (self.axi.bresp == 0) & ~(self.halt | failed)),
             self.control.fault.eq(Fault.NONE),
         ]
         with m.If(~failed):

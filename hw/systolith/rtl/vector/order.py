@@ -72,6 +72,8 @@ class Order(wiring.Component):
         waiting = Signal()
         offered = Signal(layout, reset_less=True)
         legal = Signal(reset_less=True)
+        # It waits for all before it, whatever these are.
+        alone = Signal(reset_less=True)
         residual, exponent, inverse = (
             Signal(reset_less=True, name=name) for name in ("residual", "exponent", "inverse")
         )
@@ -81,8 +83,8 @@ class Order(wiring.Component):
         accepted = Signal()
         residual_pending, exponent_pending = Signal(), Signal()
         m.d.comb += [
-            empty.eq(in_flight.level == 0),
-            drain.eq(residual | residual_pending | (inverse & exponent_pending) | ~legal),
+            empty.eq(~in_flight.o.valid),
+            drain.eq(alone | residual_pending | (inverse & exponent_pending)),
             stream.ready.eq(~waiting),
             accepted.eq(
                 waiting
@@ -93,6 +95,7 @@ class Order(wiring.Component):
             in_flight.i.valid.eq(accepted & legal),
             in_flight.i.payload.eq(offered.last & (residual | exponent)),
         ]
+        judged = self._is(arriving, *supported(self.config)) & arriving.rows.any() & arriving.blocks.any()
         with m.If(~waiting):
             m.d.sync += [
                 waiting.eq(stream.valid),
@@ -100,7 +103,8 @@ class Order(wiring.Component):
                 residual.eq(self._is(arriving, Function.RESIDUAL)),
                 exponent.eq(self._is(arriving, Function.EXPONENT)),
                 inverse.eq(self._is(arriving, Function.CONTEXT, Function.LAYERNORM)),
-                legal.eq(self._is(arriving, *supported(self.config)) & arriving.rows.any() & arriving.blocks.any()),
+                legal.eq(judged),
+                alone.eq(self._is(arriving, Function.RESIDUAL) | ~judged),
             ]
         m.d.sync += [
             self.start.eq(accepted & legal),
