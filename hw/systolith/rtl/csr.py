@@ -210,7 +210,8 @@ class Csr(wiring.Component):
                                 m.d.sync += [value.eq(source), known.eq(listed)]
                 groups[group] = (value, known)
             sources, low = groups, low + bits
-        value, known = Signal(32), Signal()
+        value = Signal(32)
+        known = Signal()
         for group, (source, listed) in sources.items():
             with m.If(address[low:] == group):
                 m.d.comb += [value.eq(source), known.eq(listed)]

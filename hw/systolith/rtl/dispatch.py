@@ -82,8 +82,9 @@ class UnitQueue(wiring.Component):
         pointer_bits = IN_FLIGHT.bit_length()
         issuing = Signal(pointer_bits)
         retiring = Signal(pointer_bits)
-        giving, given = Signal(pointer_bits), Signal(pointer_bits)
-        # What the instruction at `giving` gives: known one cycle ahead.
+        giving = Signal(pointer_bits)
+        giving_next = Signal(pointer_bits)
+        # What the instruction at ``giving`` gives: known one cycle ahead.
         give = Signal(UNITS, reset_less=True)
         slot = data.StructLayout({"index": INDEX_BITS, "give": UNITS})
         m.submodules.slots = slots = Memory(shape=slot, depth=IN_FLIGHT, init=[])
@@ -118,8 +119,8 @@ class UnitQueue(wiring.Component):
             self.retired.eq(self.control.retired),
             self.retired_index.eq(in_flight.data.index),
             # Giving, in the cycle of the retirement if nothing is owed from before.
-            given.eq(giving + self.tokens.put),
-            retired.addr.eq(given),
+            giving_next.eq(giving + self.tokens.put),
+            retired.addr.eq(giving_next),
             owed.eq(behind | self.retired),
             self.tokens.give.eq(give),
             self.tokens.put.eq(owed & self.tokens.fits),
@@ -134,11 +135,12 @@ class UnitQueue(wiring.Component):
             going.eq(queue.r_rdy & ~full & ~self.tokens.missing.any() & self.control.instruction.ready & ~going),
             issuing.eq(issuing + self.issued),
             retiring.eq(retiring + self.retired),
-            giving.eq(given),
+            giving.eq(giving_next),
             # The slot may be written in this very cycle.
-            give.eq(Mux(self.issued & (issuing == given), header.give, retired.data.give)),
+            give.eq(Mux(self.issued & (issuing == giving_next), header.give, retired.data.give)),
         ]
-        held, retired_and_held = Signal(pointer_bits), Signal(pointer_bits)
+        held = Signal(pointer_bits)
+        retired_and_held = Signal(pointer_bits)
         m.d.comb += [held.eq(issuing - giving), retired_and_held.eq(retiring - giving)]
         with m.If(self.retired & ~self.tokens.put):
             m.d.sync += behind.eq(1)

@@ -92,37 +92,38 @@ class _Walk(wiring.Component):
         """
         word = self.instruction.payload
         active = Signal()
-        open_, opened = Signal(), Signal()
+        open_ = Signal()
+        open_next = Signal()
         illegal = Signal(reset_less=True)
         unsound = Signal(reset_less=True)
         bad = Signal()
         in_flight = Signal(IN_FLIGHT_BITS)
         start = Signal()
         step = Signal()
-        m.d.sync += open_.eq(opened)
+        m.d.sync += open_.eq(open_next)
         m.d.comb += [
             self.busy.eq(active),
-            opened.eq(open_),
+            open_next.eq(open_),
             bad.eq((word.rows == 0) | (word.k_tiles == 0) | (word.n_tiles == 0)),
             step.eq(self.command.valid & self.command.ready),
             self.instruction.ready.eq(~active | (step & last)),
             start.eq(self.instruction.valid & self.instruction.ready),
         ]
         with m.If(start):
-            m.d.comb += opened.eq(~bad & sound & ~self.halt)
+            m.d.comb += open_next.eq(~bad & sound & ~self.halt)
             m.d.sync += [active.eq(1), illegal.eq(bad), unsound.eq(~Value.cast(sound))]
         with m.Elif(step & last):
-            m.d.comb += opened.eq(0)
+            m.d.comb += open_next.eq(0)
             m.d.sync += active.eq(0)
         with m.Elif(self.halt):
-            m.d.comb += opened.eq(0)
+            m.d.comb += open_next.eq(0)
         with m.If(start & ~self.retired):
             m.d.sync += in_flight.eq(in_flight + 1)
         with m.Elif(self.retired & ~start):
             m.d.sync += in_flight.eq(in_flight - 1)
         with m.If(active & (illegal | unsound | ~in_range) & (in_flight == 1)):
             m.d.comb += self.fault.eq(Mux(illegal, Fault.ILLEGAL_INSTRUCTION, Fault.ADDRESS))
-        return start, word, open_, opened, step
+        return start, word, open_, open_next, step
 
 
 class WeightWalk(_Walk):
@@ -159,14 +160,16 @@ class WeightWalk(_Walk):
         last = Signal(reset_less=True)
         # Judged as it is computed: rows further down the tile lie below its last one. The tiles that may follow are
         # judged a cycle before, as a tile has two rows at least.
-        in_range, still = Signal(reset_less=True), Signal()
-        next_k_fits, next_n_fits = Signal(reset_less=True), Signal(reset_less=True)
-        start, word, _, opened, step = self._control(m, in_range=in_range, last=last)
+        in_range = Signal(reset_less=True)
+        in_range_next = Signal()
+        next_k_fits = Signal(reset_less=True)
+        next_n_fits = Signal(reset_less=True)
+        start, word, _, open_next, step = self._control(m, in_range=in_range, last=last)
         # The row in hand may be asked for: known one cycle ahead.
         allowed = Signal()
-        m.d.sync += [in_range.eq(still), allowed.eq(opened & still)]
+        m.d.sync += [in_range.eq(in_range_next), allowed.eq(open_next & in_range_next)]
         m.d.comb += [
-            still.eq(in_range),
+            in_range_next.eq(in_range),
             self.command.valid.eq(allowed),
             self.command.payload.address.eq(address),
             self.command.payload.mark.first.eq(first),
@@ -187,7 +190,7 @@ class WeightWalk(_Walk):
             next_n_fits.eq(next_n < config.scratchpad_rows),
         ]
         with m.If(start):
-            m.d.comb += still.eq(top < config.scratchpad_rows)
+            m.d.comb += in_range_next.eq(top < config.scratchpad_rows)
             m.d.sync += [
                 first.eq(1),
                 address.eq(top),
@@ -216,12 +219,12 @@ class WeightWalk(_Walk):
                 with m.If(~last_k):
                     m.d.sync += [k_left.eq(k_left - 1), last_k.eq(k_left == 2)]
                     m.d.sync += [address.eq(next_k), tile_top.eq(next_k)]
-                    m.d.comb += still.eq(next_k_fits)
+                    m.d.comb += in_range_next.eq(next_k_fits)
                 with m.Else():
                     m.d.sync += [k_left.eq(k_tiles), last_k.eq(only_k)]
                     m.d.sync += [n_left.eq(n_left - 1), last_n.eq(n_left == 2)]
                     m.d.sync += [address.eq(next_n), tile_top.eq(next_n), n_top.eq(next_n)]
-                    m.d.comb += still.eq(next_n_fits)
+                    m.d.comb += in_range_next.eq(next_n_fits)
         return m
 
 
@@ -266,8 +269,10 @@ class ActivationWalk(_Walk):
         first_n = Signal(reset_less=True)
 
         # Whether these are the last, and the only ones: known one row ahead, as everything waits for it.
-        last_row, only_row = Signal(reset_less=True), Signal(reset_less=True)
-        last_k, only_k = Signal(reset_less=True), Signal(reset_less=True)
+        last_row = Signal(reset_less=True)
+        only_row = Signal(reset_less=True)
+        last_k = Signal(reset_less=True)
+        only_k = Signal(reset_less=True)
         last_n = Signal(reset_less=True)
         last = Signal(reset_less=True)
         start, word, open_, _, step = self._control(m, in_range=fits, last=last, sound=stat_fits)

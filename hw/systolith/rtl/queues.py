@@ -33,7 +33,8 @@ class Relay(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        valid, waiting = Signal(), Signal()
+        valid = Signal()
+        waiting = Signal()
         # The opposite of ``waiting``, which steers a whole element and is slow for that.
         ready = Signal(init=1)
         head = Signal(self.shape, reset_less=True)
@@ -95,7 +96,8 @@ class Queue(wiring.Component):
         read = memory.read_port(domain="comb")
         level = self.level
         # Whether the level is 0, or the depth: known one cycle ahead, as much waits for it.
-        some, full = Signal(), Signal()
+        some = Signal()
+        full = Signal()
         push = Signal()
         pop = Signal()
         m.d.comb += [

@@ -157,7 +157,8 @@ class Fetch(wiring.Component):
         ready = Signal()
         entry = Signal.like(queue.r_data, reset_less=True)
         # It is there and may be handed out, or was read in error.
-        sound, spoilt = Signal(), Signal()
+        sound = Signal()
+        spoilt = Signal()
         delivered = Signal()
         # It is taken from the queue once the one before has gone: no path leads from the dispatcher to the memory.
         m.d.comb += queue.r_en.eq(~ready)

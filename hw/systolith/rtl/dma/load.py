@@ -231,7 +231,8 @@ class LoadUnit(wiring.Component):
         m.submodules.walked = walked = Relay(walker.layout)
 
         # Bursts and rows stop a cycle later: the reason comes from afar, and much depends on them.
-        stop, drop = Signal(), Signal()
+        stop = Signal()
+        drop = Signal()
         m.d.sync += [stop.eq(self.halt | placer.failed), drop.eq(self.halt)]
         wiring.connect(m, walker.run, walked.i)
         run = walked.o

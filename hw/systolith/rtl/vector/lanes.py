@@ -165,7 +165,8 @@ class Lanes(wiring.Component):
         ):
             with m.If(self._is(function, shifted)):
                 m.d.sync += [base.eq(constant), less.eq(exponent)]
-        clipped_a, clipped_b = Signal(6), Signal(6)
+        clipped_a = Signal(6)
+        clipped_b = Signal(6)
         shift_b = controls[12 + self._more].shift_b
         half_a = Signal(_SHIFT_A_LIMIT, reset_less=True)
         half_b = Signal(_SHIFT_B_LIMIT, reset_less=True)

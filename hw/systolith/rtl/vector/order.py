@@ -81,7 +81,8 @@ class Order(wiring.Component):
         empty = Signal()
         drain = Signal()
         accepted = Signal()
-        residual_pending, exponent_pending = Signal(), Signal()
+        residual_pending = Signal()
+        exponent_pending = Signal()
         m.d.comb += [
             empty.eq(~in_flight.o.valid),
             drain.eq(alone | residual_pending | (inverse & exponent_pending)),

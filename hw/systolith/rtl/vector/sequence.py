@@ -51,7 +51,8 @@ class BlockLoop(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # Whether row and block are the last: known one beat ahead, as everything waits for it.
-        last_row, only_row = Signal(), Signal()
+        last_row = Signal()
+        only_row = Signal()
         row_before_last = Signal(16)
         blocks_left = Signal(12)
         m.d.comb += [

@@ -72,7 +72,8 @@ class RowStatistics(wiring.Component):
         # Ahead of the tree's sums, with them, with the row's sum within its block, and with its sum so far.
         early, group, row, written = delayed(m, self.row, depth + 2)[-4:]
         valids = delayed(m, self.valid & self.row.summed, depth, reset=True)
-        row_valid, written_valid = Signal(), Signal()
+        row_valid = Signal()
+        written_valid = Signal()
         m.d.sync += [row_valid.eq(valids[-1] & group.end), written_valid.eq(row_valid)]
 
         m.submodules.sums = sums = Memory(
@@ -80,7 +81,8 @@ class RowStatistics(wiring.Component):
         )
         write = sums.write_port()
         read = sums.read_port(transparent_for=(write,))
-        forward, forward_stored = Signal(reset_less=True), Signal(reset_less=True)
+        forward = Signal(reset_less=True)
+        forward_stored = Signal(reset_less=True)
         m.d.comb += [
             read.addr.eq(early.stat_row),
             write.addr.eq(written.stat_row),

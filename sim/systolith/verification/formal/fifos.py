@@ -164,6 +164,10 @@ def _unit_queue(h: Harness) -> None:
         h.m.d.comb += slot.eq(first + ahead)
         word = dut.memory("slots", slot, INDEX_BITS + UNITS)
         h.always(~followed | (word[place] == value), f"{name}: a slot changed")
+        if name == "giving":
+            h.always(
+                ~followed | (ahead != 0) | (dut["give"] == value), "giving: the first slot's tokens are not those ahead"
+            )
 
 
 #: Depths of the design's queues: runs of STORE 4, activation rows ahead 8, rows ahead of the packer 10, bursts in
