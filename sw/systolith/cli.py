@@ -1,6 +1,7 @@
 """The command line: generate, compile, run, look inside."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -445,8 +446,14 @@ app.command("predict")(predict_program)
 app.command("map")(map_command)
 
 
+def _end(number: int, _: object) -> None:
+    """Leave as by Ctrl-C, so that no tool or simulation goes on without us."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Entry point: bad input is one sentence and exit status 2, a fault of the accelerator is 1."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except _BAD_INPUT as error:
