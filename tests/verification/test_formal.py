@@ -34,7 +34,7 @@ FAULTS = {
     "arbiter-tiny": (f"{_HERE}.channels", "ReadArbiter", "(axi.rid == own)", "1"),
     "packer-two-rows": (f"{_HERE}.channels", "BeatPacker", "last.eq(left == 1)", "last.eq(left == 2)"),
     "store-tiny": (f"{_HERE}.channels", "StoreUnit", "issuer.allow.eq(~stop)", "issuer.allow.eq(1)"),
-    "fetch-tiny": (f"{_HERE}.channels", "Fetch", "room >= burst", "room != 0"),
+    "fetch-tiny": (f"{_HERE}.channels", "Fetch", "total >= burst", "total != 0"),
     "csr": (f"{_HERE}.registers", "Csr", "chosen & ~self.busy if locked", "chosen if locked"),
     "array-4x4": ("systolith.rtl.array", "ProcessingElement", "Signal(signed(self.psum_width)", "Signal(signed(17)"),
     "accumulator": (f"{_HERE}.sums", "Accumulator", "Mux(overwrite, 0, old.data[column])", "old.data[column]"),

@@ -81,14 +81,15 @@ class _Walk(wiring.Component):
         )
 
     def _control(
-        self, m: Module, *, in_range: Any, last: Any, sound: Any = 1
-    ) -> tuple[Signal, data.View, Signal, Signal, Signal]:
-        """Take instructions and judge them; ``last`` is true for an instruction's last row.
+        self, m: Module, step: Signal, *, in_range: Any, ends: Any, sound: Any = 1
+    ) -> tuple[Signal, data.View, Signal, Signal]:
+        """Take instructions and judge them.
 
+        Drives ``step``: the row in hand is asked for and taken. ``ends`` is true if that is an instruction's last one.
         ``in_range`` is of the tile in hand, ``sound`` of the instruction that is being taken.
 
         Gives: an instruction is taken; its fields, valid only then; the instruction in hand is legal and nothing stops
-        the walk; so it will be in the next cycle; the row in hand is asked for and taken.
+        the walk; so it will be in the next cycle.
         """
         word = self.instruction.payload
         active = Signal()
@@ -99,20 +100,19 @@ class _Walk(wiring.Component):
         bad = Signal()
         in_flight = Signal(IN_FLIGHT_BITS)
         start = Signal()
-        step = Signal()
         m.d.sync += open_.eq(open_next)
         m.d.comb += [
             self.busy.eq(active),
             open_next.eq(open_),
             bad.eq((word.rows == 0) | (word.k_tiles == 0) | (word.n_tiles == 0)),
             step.eq(self.command.valid & self.command.ready),
-            self.instruction.ready.eq(~active | (step & last)),
+            self.instruction.ready.eq(~active | ends),
             start.eq(self.instruction.valid & self.instruction.ready),
         ]
         with m.If(start):
             m.d.comb += open_next.eq(~bad & sound & ~self.halt)
             m.d.sync += [active.eq(1), illegal.eq(bad), unsound.eq(~Value.cast(sound))]
-        with m.Elif(step & last):
+        with m.Elif(ends):
             m.d.comb += open_next.eq(0)
             m.d.sync += active.eq(0)
         with m.Elif(self.halt):
@@ -123,7 +123,7 @@ class _Walk(wiring.Component):
             m.d.sync += in_flight.eq(in_flight - 1)
         with m.If(active & (illegal | unsound | ~in_range) & (in_flight == 1)):
             m.d.comb += self.fault.eq(Mux(illegal, Fault.ILLEGAL_INSTRUCTION, Fault.ADDRESS))
-        return start, word, open_, open_next, step
+        return start, word, open_, open_next
 
 
 class WeightWalk(_Walk):
@@ -157,14 +157,16 @@ class WeightWalk(_Walk):
         last_k = Signal(reset_less=True)
         last_n = Signal(reset_less=True)
         only_k = Signal(reset_less=True)
-        last = Signal(reset_less=True)
+        # The row in hand is the instruction's last and may be asked for.
+        ending = Signal()
         # Judged as it is computed: rows further down the tile lie below its last one. The tiles that may follow are
         # judged a cycle before, as a tile has two rows at least.
         in_range = Signal(reset_less=True)
         in_range_next = Signal()
         next_k_fits = Signal(reset_less=True)
         next_n_fits = Signal(reset_less=True)
-        start, word, _, open_next, step = self._control(m, in_range=in_range, last=last)
+        step = Signal()
+        start, word, _, open_next = self._control(m, step, in_range=in_range, ends=ending & self.command.ready)
         # The row in hand may be asked for: known one cycle ahead.
         allowed = Signal()
         m.d.sync += [in_range.eq(in_range_next), allowed.eq(open_next & in_range_next)]
@@ -198,7 +200,7 @@ class WeightWalk(_Walk):
                 n_top.eq(top),
                 rows_left.eq(Mux(word.transpose, config.cols - 1, config.rows - 1)),
                 last_row.eq(0),
-                last.eq(0),
+                ending.eq(0),
                 k_left.eq(word.k_tiles),
                 last_k.eq(word.k_tiles == 1),
                 only_k.eq(word.k_tiles == 1),
@@ -213,9 +215,10 @@ class WeightWalk(_Walk):
             m.d.sync += first.eq(last_row)
             with m.If(~last_row):
                 m.d.sync += [address.eq(address - 1), rows_left.eq(rows_left - 1), last_row.eq(rows_left == 1)]
-                m.d.sync += last.eq((rows_left == 1) & last_k & last_n)
+                m.d.sync += ending.eq((rows_left == 1) & last_k & last_n)
             with m.Else():
                 m.d.sync += [rows_left.eq(Mux(transpose, config.cols - 1, config.rows - 1)), last_row.eq(0)]
+                m.d.sync += ending.eq(0)
                 with m.If(~last_k):
                     m.d.sync += [k_left.eq(k_left - 1), last_k.eq(k_left == 2)]
                     m.d.sync += [address.eq(next_k), tile_top.eq(next_k)]
@@ -225,6 +228,8 @@ class WeightWalk(_Walk):
                     m.d.sync += [n_left.eq(n_left - 1), last_n.eq(n_left == 2)]
                     m.d.sync += [address.eq(next_n), tile_top.eq(next_n), n_top.eq(next_n)]
                     m.d.comb += in_range_next.eq(next_n_fits)
+        with m.If(self.halt):
+            m.d.sync += ending.eq(0)
         return m
 
 
@@ -275,7 +280,8 @@ class ActivationWalk(_Walk):
         only_k = Signal(reset_less=True)
         last_n = Signal(reset_less=True)
         last = Signal(reset_less=True)
-        start, word, open_, _, step = self._control(m, in_range=fits, last=last, sound=stat_fits)
+        step = Signal()
+        start, word, open_, _ = self._control(m, step, in_range=fits, ends=step & last, sound=stat_fits)
         tile = self.tiles.payload
         allowed = Signal()
         whole = Signal()

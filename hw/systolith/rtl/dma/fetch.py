@@ -82,19 +82,24 @@ class Fetch(wiring.Component):
 
         # Beats on the bus, in the assembler and in the queue never exceed its capacity.
         room = Signal(range(capacity + 1), init=capacity)
+        # Whether there is for a burst: known one cycle ahead.
+        roomy = Signal(init=1)
         freed = Signal()
         issuer = BurstIssuer(config, most=capacity)
         m.submodules.issuer = issuer
         m.d.comb += [
-            issuer.allow.eq(~stop & (room >= burst)),
+            issuer.allow.eq(~stop & roomy),
             issuer.completed.eq(self.bus.r.valid & self.bus.r.payload.last),
             self.bus.r.ready.eq(1),
         ]
         # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later, as does an entry.
         rest = Signal(range(burst + beats_per_entry + 1))
+        total = Signal.like(room, init=0)
+        m.d.comb += total.eq(room + rest)
         m.d.sync += [
             rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0) + Mux(freed, beats_per_entry, 0)),
-            room.eq(room + rest - Mux(issuer.issued, burst, 0)),
+            room.eq(total - Mux(issuer.issued, burst, 0)),
+            roomy.eq(Mux(issuer.issued, total >= 2 * burst, total >= burst)),
         ]
         wiring.connect(m, cutter.burst, issuer.burst)
         wiring.connect(m, issuer.address, wiring.flipped(self.bus.ar))
