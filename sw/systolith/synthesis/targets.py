@@ -113,26 +113,13 @@ def _mapped(synthesis: str, last: str) -> str:
     )
 
 
-def _ecp5() -> str:
-    """As :func:`_mapped`, with the label ``map_luts`` written out: ABC9 is told how long wires are.
-
-    ``synth_lattice`` tells it 0.3 ns; placed on an LFE5U-85F at half of its LUTs, critical ones take 1 to 2 ns. So it
-    trades a few LUTs (some 1 %) for levels of logic.
-    """
-    synthesis = "synth_lattice -family ecp5 {options} -run"
-    return (
-        f"{synthesis} begin:map_luts\nsplitnets\ntechmap -map +/lattice/latches_map.v\n"
-        f"abc9 -W 1200\nclean\n{synthesis} map_cells:edif"
-    )
-
-
 TARGETS = {
     target.name: target
     for target in (
         Target(
             name="ecp5",
             title="Lattice ECP5: LUT4, 18x18 multipliers, 18 kbit memories",
-            commands=_ecp5(),
+            commands=_mapped("synth_lattice -family ecp5", "edif"),
             columns=("lut", "ff", "dsp", "bram"),
             cells=_ECP5,
         ),
