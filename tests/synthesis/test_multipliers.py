@@ -14,7 +14,7 @@ from systolith.synthesis.multipliers import absorb_registers
 from systolith.synthesis.targets import TARGETS, SynthesisError
 from systolith.synthesis.tools import YOSYS, run
 
-#: One register for each stage, none of them with a reset; its clock enable is as in Lattice's FPGA-TN-02205.
+#: Each stage of the multiplier: its name in the model and in parameters, and its bits.
 STAGES = [("a", "INPUTA", 18), ("b", "INPUTB", 18), ("p", "OUTPUT", 36)]
 INPUTS = [f"{side}{i}" for side in "AB" for i in range(18)]
 OUTPUTS = [f"P{i}" for i in range(36)]
