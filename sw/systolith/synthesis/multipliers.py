@@ -1,7 +1,7 @@
 """ECP5's multipliers take in the registers around them, as vendors' tools do; Yosys leaves these in the fabric.
 
-In the fabric, one cycle has to be enough for an operand's way to the multiplier, the product, and the product's way to its
-register. Inside, all registers do what they did before, in the same cycles.
+In the fabric, one cycle has to be enough for an operand's way to the multiplier, the product, and the product's way to
+its register. Inside, all registers do what they did before, in the same cycles.
 """
 
 import json
