@@ -111,8 +111,8 @@ class Bench:
                 row = self.rng.integers(-128, 128, 4) if address is None else self.memories.scratchpad[address]
                 ctx.set(port.data, np.resize(row, dut.config.row_bytes).tolist())
                 ready = self.rng.random() >= self.stall
-                ready &= port is not dut.activations or not (cycle in self.refused or ctx.get(dut.give_way))
-                ready &= port is not dut.weights or not (self.banked and self._meet(ctx))
+                ready &= port is not dut.activations or not (cycle in self.refused or self._meet(ctx, give_way=1))
+                ready &= port is not dut.weights or not (self.banked and self._meet(ctx, give_way=0))
                 ctx.set(port.request.ready, ready)
                 asked = ready and ctx.get(port.request.valid)
                 pipeline.append(ctx.get(port.request.payload) if asked else None)
@@ -133,11 +133,12 @@ class Bench:
             await ctx.tick()
         assert self.fault is not None, "neither finished nor faulted"
 
-    def _meet(self, ctx) -> bool:
-        """Whether activations and weights are asked of the same bank, and the activations go first."""
+    def _meet(self, ctx, *, give_way: int) -> bool:
+        """Whether activations and weights are asked of the same bank, and the weights go first or, if 0, do not."""
         requests = [port.request for port in (self._dut.activations, self._dut.weights)]
         banks = [ctx.get(request.payload) % self._dut.config.scratchpad_banks for request in requests]
-        return ctx.get(requests[0].valid) and banks[0] == banks[1] and not ctx.get(self._dut.give_way)
+        both = all(ctx.get(request.valid) for request in requests)
+        return both and banks[0] == banks[1] and ctx.get(self._dut.give_way) == give_way
 
     def _observe(self, ctx, cycle: int, retiring: list[int]) -> None:
         dut, out = self._dut, self._dut.accumulator

@@ -33,13 +33,17 @@ def run(dut: Any, testbench: Any) -> None:
     simulator.run()
 
 
-def granted(requests: list[int | None], banks: int) -> list[bool]:
-    """Which of the addresses, highest priority first, are served in this cycle; None asks for nothing."""
+def granted(requests: list[int | None], banks: int, *, give_way: bool = False) -> list[bool]:
+    """Which of the addresses, highest priority first, are served in this cycle; None asks for nothing.
+
+    With ``give_way`` the second one has priority over the first.
+    """
     taken: set[int] = set()
-    grants = []
-    for address in requests:
-        grants.append(address is not None and address % banks not in taken)
-        if grants[-1]:
+    grants = [False] * len(requests)
+    for i in (1, 0, *range(2, len(requests))) if give_way else range(len(requests)):
+        address = requests[i]
+        grants[i] = address is not None and address % banks not in taken
+        if grants[i]:
             taken.add(address % banks)
     return grants
 
@@ -80,7 +84,9 @@ def test_random_traffic(config):
                 if expected is not None:
                     assert ctx.get(port.data.as_value()) == int.from_bytes(expected, "little")
 
-            for i, grant in enumerate(granted(reads, banks)):
+            give_way = bool(rng.integers(2))
+            ctx.set(dut.give_way, give_way)
+            for i, grant in enumerate(granted(reads, banks, give_way=give_way)):
                 if reads[i] is not None:
                     assert ctx.get(readers[i].request.ready) == grant
                 due[i].append(memory[reads[i]].tobytes() if grant else None)

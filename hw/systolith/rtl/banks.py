@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import Layout
 from amaranth.lib.memory import Memory
@@ -19,8 +19,7 @@ class BankedMemory(wiring.Component):
     a port of higher priority asks for the same bank, and depends on nothing but the requests. A read sees
     all writes granted in earlier cycles; a write granted in the same cycle is not seen (the old row is read).
 
-    The first reader may be made to give way to the second one for a cycle, in which it is not granted. Both then want
-    the same bank, so those of lower priority wait for it as ever.
+    Where the first two readers want the same bank, the second one may be let go first.
 
     Parameters
     ----------
@@ -37,11 +36,10 @@ class BankedMemory(wiring.Component):
 
     Members
     -------
-    read : ``In(read)``, array of ``readers``: ``data`` and ``valid`` come :attr:`latency` cycles after a
-        transfer; ``data`` keeps its value until the next.
+    read : ``In(read)``, array of ``readers``: ``valid`` and the row in ``data`` come :attr:`latency` cycles after a
+        transfer, for one cycle.
     write : ``In(write)``, array of ``writers``.
-    give_way : ``In(1)``: the first reader's request is not granted in this cycle. Only while the second one wants the
-        same bank.
+    give_way : ``In(1)``: in this cycle the second reader has priority over the first.
 
     Raises
     ------
@@ -49,7 +47,8 @@ class BankedMemory(wiring.Component):
         If ``banks`` is no power of two, does not divide ``rows``, or the mask does not divide the row.
     """
 
-    #: Cycles from a transfer to its data: the memory's own register, and one behind the bank multiplexer.
+    #: Cycles from a transfer to its data: the memory's own register, and one between each bank, slow to answer, and the
+    #: choice of bank.
     latency = READ_LATENCY
 
     read: Sequence[wiring.PureInterface]
@@ -83,6 +82,7 @@ class BankedMemory(wiring.Component):
         self._arbitrate(m, [(port.request, port.request.payload[:bank_bits]) for port in self.read], self.give_way)
         self._arbitrate(m, [(port.request, port.request.payload.address[:bank_bits]) for port in self.write], Const(0))
 
+        second = self.read[1].request if len(self.read) > 1 else None
         for bank, (reader, writer) in enumerate(zip(reads, writes, strict=True)):
             # The last assignment wins, so the port of highest priority comes last. The first one's address and row
             # stand there even if it asks for nothing: they are wide, and need one choice less.
@@ -90,8 +90,8 @@ class BankedMemory(wiring.Component):
             for rank, port in enumerate(reversed(list(self.read))):
                 address = port.request.payload
                 asked = port.request.valid & (address[:bank_bits] == bank)
-                if port is self.read[0]:
-                    asked &= ~self.give_way
+                if port is self.read[0] and second is not None:
+                    asked &= ~(self.give_way & second.valid & (second.payload[:bank_bits] == bank))
                 with m.If(asked):
                     m.d.comb += reader.en.eq(1)
                 with m.If(asked if rank else Const(1)):
@@ -104,29 +104,33 @@ class BankedMemory(wiring.Component):
                 with m.If(asked if rank else Const(1)):
                     m.d.comb += [writer.addr.eq(row.address[bank_bits:]), writer.data.eq(row.data)]
 
+        rows = []
+        for bank, reader in enumerate(reads):
+            row = Signal(self.row_bits, name=f"row{bank}", reset_less=True)
+            m.d.sync += row.eq(reader.data)
+            rows.append(row)
         for index, port in enumerate(self.read):
             taken = Signal(name=f"taken{index}")
-            source = Signal(range(max(self.banks, 2)), name=f"source{index}", reset_less=True)
-            row = Signal(self.row_bits, name=f"row{index}", reset_less=True)
+            source, arrived = (
+                Signal(range(max(self.banks, 2)), name=f"{name}{index}", reset_less=True)
+                for name in ("source", "arrived")
+            )
             m.d.sync += [
                 taken.eq(port.request.valid & port.request.ready),
-                source.eq(port.request.payload[:bank_bits]),
                 port.valid.eq(taken),
+                source.eq(port.request.payload[:bank_bits]),
+                arrived.eq(source),
             ]
-            m.d.comb += Value.cast(port.data).eq(row)
-            with m.If(taken), m.Switch(source):
-                for bank, reader in enumerate(reads):
-                    with m.Case(bank):
-                        m.d.sync += row.eq(reader.data)
+            m.d.comb += Value.cast(port.data).eq(Array(rows)[arrived])
         return m
 
     @staticmethod
     def _arbitrate(m: Module, requests: list[tuple[wiring.PureInterface, Value]], give_way: Value) -> None:
-        """Hold back each request while one earlier in the list wants the same bank."""
+        """Hold back each request while one earlier in the list wants the same bank; the first two may change places."""
         for index, (request, bank) in enumerate(requests):
-            ahead = [other.valid & (taken == bank) for other, taken in requests[:index]]
-            if index == 0:
-                ahead = [give_way]
-            elif index == 1:
-                ahead = [ahead[0] & ~give_way]
+            ahead = [
+                other.valid & (taken == bank) for other, taken in requests[: max(index, 2)] if other is not request
+            ]
+            if index < 2:
+                ahead = [rival & (give_way if index == 0 else ~give_way) for rival in ahead]
             m.d.comb += request.ready.eq(~Cat(ahead).any())

@@ -11,7 +11,7 @@ from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, Fault
 #: One fault report: a ``Fault`` code (0 is none) and the index of the instruction.
 FAULT_REPORT = data.StructLayout({"code": FAULT_BITS, "index": INDEX_BITS})
 #: Cycles from ``halt`` until ``idle`` is believed: time for the units to see the one and lower the other.
-_SETTLE = 5
+_SETTLE = 6
 
 
 class Controller(wiring.Component):
@@ -41,7 +41,7 @@ class Controller(wiring.Component):
     faults : ``In(ArrayLayout(FAULT_REPORT, sources))``.
     retired : some instruction retired in this cycle.
     finished : everything was fetched, dispatched and retired, and the buses are quiet.
-    idle : nothing is outstanding on a bus.
+    idle : nothing was outstanding on a bus in the cycle before.
     oldest : index of the oldest unretired instruction, for the watchdog's report.
     waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
     core_reset : the core returns to its initial state. A register: it drives all of the core.

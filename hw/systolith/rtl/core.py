@@ -52,8 +52,8 @@ class Core(wiring.Component):
     launch : fetch ``program_length`` (not 0) instructions from ``program_base``.
     regions : ``In(Regions)``.
     halt : no new burst, no new instruction.
-    idle : nothing is outstanding on the bus.
-    finished : every instruction was fetched, dispatched and retired, and the core is idle.
+    idle : nothing was outstanding on the bus in the cycle before.
+    finished : every instruction was fetched, dispatched and retired, and nothing is outstanding on the bus.
     faults : ``Out(ArrayLayout(FAULT_REPORT, SOURCES))``: the units, fetch, dispatch.
     oldest : index of the oldest unretired instruction.
     waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
@@ -116,7 +116,8 @@ class Core(wiring.Component):
         self._connect_bus(m, fetch, load, store)
         # Registered, as are the faults: what decides in the controller is far from what it stops.
         halt = Signal()
-        m.d.sync += halt.eq(self.halt)
+        quiet = Signal()
+        m.d.sync += [halt.eq(self.halt), self.idle.eq(quiet)]
         m.d.comb += [
             fetch.start.eq(self.launch),
             fetch.base.eq(self.program_base),
@@ -127,7 +128,7 @@ class Core(wiring.Component):
             fetch.halt.eq(halt),
             load.halt.eq(halt),
             store.halt.eq(halt),
-            self.idle.eq(fetch.idle & load.idle & store.idle),
+            quiet.eq(fetch.idle & load.idle & store.idle),
             self.oldest.eq(dispatch.oldest_pending),
             self.waiting.eq(dispatch.waiting.as_value()),
             self.trace.issued.eq(dispatch.issued),
@@ -141,7 +142,7 @@ class Core(wiring.Component):
             opcode = fetch.instruction.payload[: HEADER["opcode"].width]
             m.d.comb += self.trace.queued[unit].eq(accepted & (opcode == unit + 1))
         # Dispatched counts from the core's reset, so nothing is finished before the fetch has begun.
-        m.d.sync += self.finished.eq((dispatch.dispatched == self.program_length) & ~dispatch.pending & self.idle)
+        m.d.sync += self.finished.eq((dispatch.dispatched == self.program_length) & ~dispatch.pending & quiet)
         self._report_faults(m, dispatch, fetch, units)
         self._report_events(m, dispatch, vector)
         self._report_cause(m, dispatch, matrix)

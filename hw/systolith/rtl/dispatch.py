@@ -251,7 +251,8 @@ class Dispatch(wiring.Component):
                 ]
         with m.If(open_ & ~legal):
             m.d.comb += self.fault.eq(Fault.ILLEGAL_INSTRUCTION)
-        m.d.sync += self.dispatched.eq(self.dispatched + accepted)
+        with m.If(accepted):
+            m.d.sync += self.dispatched.eq(self.dispatched + 1)
         self._find_oldest(m, pending)
         return m
 

@@ -45,7 +45,7 @@ class MatrixUnit(wiring.Component):
     control : ``In(UnitControl())``; faults are raised when their instruction is the oldest in flight.
     activations, weights : ``Out(ScratchpadRead(config))``
     accumulator : ``Out(AccumulatorAdd(config))``
-    give_way : ``Out(1)``: an activation read is not to be granted in this cycle.
+    give_way : ``Out(1)``: a weight read is to go before an activation read of the same bank in this cycle.
     row_streamed : ``Out(1)``: an activation row enters the array.
     weight_wait : ``Out(1)``: an activation row is there, but its weight tile is not.
     bank_wait : ``Out(1)``: no activation row is there, because its read had waited for a bank.
@@ -97,7 +97,7 @@ class MatrixUnit(wiring.Component):
         connect(m, activation_walk.tiles, tiles.i)
         connect(m, weight_rows.port, flipped(self.weights))
         connect(m, activation_rows.port, flipped(self.activations))
-        self._give_way(m, weight_rows, activation_rows)
+        self._give_way(m, weight_rows)
         m.d.comb += [
             self.bank_wait.eq(activation_rows.bank_wait),
             self.rows_left.eq(activation_walk.instruction.valid | activation_walk.busy | activation_rows.busy),
@@ -132,7 +132,7 @@ class MatrixUnit(wiring.Component):
         with m.If(found != Fault.NONE):
             m.d.sync += halt.eq(1)
 
-    def _give_way(self, m: Module, weight_rows: RowPrefetch, activation_rows: RowPrefetch) -> None:
+    def _give_way(self, m: Module, weight_rows: RowPrefetch) -> None:
         """Hold an activation read back that wants the bank of a weight read while weights run dry.
 
         Otherwise activations go first, as weights usually have time to catch up. Not so where a tile has as few
@@ -140,10 +140,7 @@ class MatrixUnit(wiring.Component):
         brings both streams back to where they meet again. Activations have rows in waiting for this. (Where the array
         has an odd number of rows such tiles may meet anew each time, at the cost of a cycle each.)
         """
-        bank = (self.config.scratchpad_banks - 1).bit_length()
-        activation, weight = activation_rows.port.request, weight_rows.port.request
-        same = activation.payload[:bank] == weight.payload[:bank]
-        m.d.comb += self.give_way.eq(weight_rows.low & weight.valid & same)
+        m.d.comb += self.give_way.eq(weight_rows.low)
 
     def _edge(self, m: Module, weight_rows: Any, activation_rows: Any) -> None:
         """Decide, each cycle, whether a weight row and whether an activation row enters the array."""

@@ -22,8 +22,7 @@ class Scratchpad(wiring.Component):
     activations, weights, residual, store : ``In(ScratchpadRead)``, highest priority first.
         Data follow :attr:`latency` cycles after each transfer.
     vector, load : ``In(RowWrite)``, highest priority first, masked by bytes.
-    give_way : ``In(1)``: ``activations`` is not granted in this cycle, so that ``weights`` is. Only where both want the
-        same bank.
+    give_way : ``In(1)``: where both want the same bank, ``weights`` is granted in this cycle and not ``activations``.
 
     The order of priorities: the array must not starve; a late store costs nothing but bus time. Banks,
     grants and what a read sees of a write in the same cycle are those of ``BankedMemory``.

@@ -92,12 +92,14 @@ class Fetch(wiring.Component):
             issuer.completed.eq(self.bus.r.valid & self.bus.r.payload.last),
             self.bus.r.ready.eq(1),
         ]
-        # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later, as does an entry.
+        # A burst takes the room of the longest one; a shorter one gives the rest back a cycle later, an entry two.
+        left = Signal()
         rest = Signal(range(burst + beats_per_entry + 1))
         total = Signal.like(room, init=0)
         m.d.comb += total.eq(room + rest)
         m.d.sync += [
-            rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0) + Mux(freed, beats_per_entry, 0)),
+            rest.eq(Mux(issuer.issued, burst - 1 - cutter.burst.payload.length, 0) + Mux(left, beats_per_entry, 0)),
+            left.eq(freed),
             room.eq(total - Mux(issuer.issued, burst, 0)),
             roomy.eq(Mux(issuer.issued, total >= 2 * burst, total >= burst)),
         ]
@@ -163,23 +165,22 @@ class Fetch(wiring.Component):
         entry = Signal.like(queue.r_data, reset_less=True)
         # It is there and may be handed out, or was read in error.
         sound = Signal()
-        spoilt = Signal()
+        faulty = Signal()
         delivered = Signal()
         # It is taken from the queue once the one before has gone: no path leads from the dispatcher to the memory.
-        m.d.comb += queue.r_en.eq(~ready)
+        m.d.comb += [ready.eq(sound | faulty), queue.r_en.eq(~ready)]
         with m.If(~ready):
             error = queue.r_data[-1]
             m.d.sync += [
-                ready.eq(queue.r_rdy),
                 entry.eq(queue.r_data),
                 sound.eq(queue.r_rdy & ~error),
-                spoilt.eq(queue.r_rdy & error),
+                faulty.eq(queue.r_rdy & error),
             ]
         with m.Elif(freed):
-            m.d.sync += [ready.eq(0), sound.eq(0)]
+            m.d.sync += sound.eq(0)
         m.d.comb += [
             self.done.eq(~pending),
-            self.instruction.valid.eq(sound & ~self.halt & ~failed),
+            self.instruction.valid.eq(sound & ~self.halt),
             self.instruction.payload.eq(entry.word_select(word, INSTRUCTION_BITS) if words > 1 else entry),
             delivered.eq(self.instruction.valid & self.instruction.ready),
             freed.eq(delivered & ((word == words - 1) | last)),
@@ -191,5 +192,5 @@ class Fetch(wiring.Component):
             with m.If(last):
                 m.d.sync += pending.eq(0)
         m.d.sync += self.fault.eq(0)
-        with m.If(spoilt & ~failed & ~self.halt):
+        with m.If(faulty & ~failed & ~self.halt):
             m.d.sync += [failed.eq(1), self.fault.eq(Fault.BUS_FETCH)]

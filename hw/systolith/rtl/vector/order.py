@@ -83,6 +83,8 @@ class Order(wiring.Component):
         accepted = Signal()
         residual_pending = Signal()
         exponent_pending = Signal()
+        # The instruction that starts completes sums. In flight it is a cycle later; none is accepted before that.
+        summing = Signal(reset_less=True)
         m.d.comb += [
             empty.eq(~in_flight.o.valid),
             drain.eq(alone | residual_pending | (inverse & exponent_pending)),
@@ -93,8 +95,8 @@ class Order(wiring.Component):
                 & in_flight.i.ready
                 & (empty | ~drain)
             ),
-            in_flight.i.valid.eq(accepted & legal),
-            in_flight.i.payload.eq(offered.last & (residual | exponent)),
+            in_flight.i.valid.eq(self.start),
+            in_flight.i.payload.eq(summing),
         ]
         judged = self._is(arriving, *supported(self.config)) & arriving.rows.any() & arriving.blocks.any()
         with m.If(~waiting):
@@ -109,8 +111,9 @@ class Order(wiring.Component):
             ]
         m.d.sync += [
             self.start.eq(accepted & legal),
-            residual_pending.eq((residual_pending & ~empty) | (accepted & residual)),
-            exponent_pending.eq((exponent_pending & ~empty) | (accepted & exponent)),
+            summing.eq(offered.last & (residual | exponent)),
+            residual_pending.eq((residual_pending & (self.start | ~empty)) | (accepted & residual)),
+            exponent_pending.eq((exponent_pending & (self.start | ~empty)) | (accepted & exponent)),
         ]
         with m.If(accepted):
             m.d.sync += [waiting.eq(0), self.instruction.eq(offered)]

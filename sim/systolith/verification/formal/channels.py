@@ -160,7 +160,8 @@ def _fetch(h: Harness, config: Config) -> None:
     h.always(~queue.w_en | queue.w_rdy, "the queue overflows")
     h.always(room <= capacity, "more room than there is")
     h.always(dut["roomy"] == (room >= longest), "there is room for a burst and it is not known, or the reverse")
-    held, returned = (queue.level + dut["ready"]) * beats + part, dut["rest"]
+    held, returned = (queue.level + dut["ready"]) * beats + part, dut["rest"] + dut["left"] * beats
+    h.always(~(dut["sound"] & dut["faulty"]), "an entry both sound and read in error")
     h.always(room + held + due + returned == capacity, "room for beats is miscounted")
     h.always(in_flight == taken + ar.valid, "the count of bursts in flight is wrong")
     h.always(in_flight <= due, "a burst without beats")
