@@ -15,12 +15,19 @@ from .csr_map import ADDRESS_BITS
 from .interfaces import INDEX_BITS, Axi, AxiLite
 from .tokens import UNITS
 
+#: What the core drives to ask something of ``m_axi``.
+_REQUESTS = ("arvalid", "awvalid", "wvalid")
+
 
 class Accelerator(wiring.Component):
     """A systolic-array accelerator, whole.
 
+    The core's reset is one register, as it drives thousands: it follows ``rst`` a cycle later. No clock domain resets
+    anything here.
+
     Members
     -------
+    rst : ``In(1)``: all returns to its initial state; nothing is asked of ``m_axi`` from the next cycle on.
     s_axi : ``In(AxiLite)``: the registers of ``csr_map``.
     m_axi : ``Out(Axi)``: programs, weights, activations and results.
     irq : level interrupt.
@@ -31,6 +38,7 @@ class Accelerator(wiring.Component):
     trace_run : this cycle counts for the program.
     """
 
+    rst: Signal
     s_axi: Any
     m_axi: Any
     irq: Signal
@@ -46,6 +54,7 @@ class Accelerator(wiring.Component):
         self.config = config
         super().__init__(
             {
+                "rst": In(1),
                 "s_axi": In(AxiLite(ADDRESS_BITS)),
                 "m_axi": Out(Axi(config)),
                 "irq": Out(1),
@@ -61,13 +70,20 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.csr = csr = Csr(self.config)
-        m.submodules.controller = controller = Controller(sources=Core.SOURCES)
-        m.submodules.counters = counters = Counters()
+        csr, controller, counters = Csr(self.config), Controller(sources=Core.SOURCES), Counters()
         core = Core(self.config)
+        host = ResetInserter(self.rst)
+        m.submodules.csr = host(csr)
+        m.submodules.controller = host(controller)
+        m.submodules.counters = host(counters)
         m.submodules.core = ResetInserter(controller.core_reset)(core)
         connect(m, flipped(self.s_axi), csr.bus)
-        connect(m, core.bus, flipped(self.m_axi))
+        for name, member in self.m_axi.signature.members.items():
+            inner, outer = getattr(core.bus, name), getattr(self.m_axi, name)
+            if member.flow is In:
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d.comb += outer.eq(inner & ~controller.core_reset if name in _REQUESTS else inner)
         m.d.comb += [
             controller.start.eq(csr.start),
             controller.reset.eq(csr.reset),

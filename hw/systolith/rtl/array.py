@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature, connect
 
@@ -234,7 +234,6 @@ class SystolicArray(wiring.Component):
         m.submodules[name] = Instance(
             ELEMENT_MODULE,
             ("i", "clk", ClockSignal()),
-            ("i", "rst", ResetSignal()),
             *(
                 (direction, f"{side}__{member}", getattr(interface, member))
                 for direction, side, interface in sides

@@ -44,7 +44,8 @@ class Controller(wiring.Component):
     idle : nothing was outstanding on a bus in the cycle before.
     oldest : index of the oldest unretired instruction, for the watchdog's report.
     waiting : the units for whose tokens each unit's next instruction waits (``WAITING_BITS``).
-    core_reset : the core returns to its initial state. A register: it drives all of the core.
+    core_reset : the core returns to its initial state. A register: it drives all of the core. High after a reset of the
+        controller, so that the core needs no other.
     clear : a program starts, perhaps of length 0: counters return to 0.
     launch : the fetch starts.
     halt : no new burst, no new instruction.
@@ -87,7 +88,7 @@ class Controller(wiring.Component):
             "faults": In(data.ArrayLayout(FAULT_REPORT, sources)),
             "retired": In(1), "finished": In(1), "idle": In(1), "oldest": In(INDEX_BITS),
             "waiting": In(WAITING_BITS),
-            "core_reset": Out(1), "clear": Out(1), "launch": Out(1), "halt": Out(1), "running": Out(1),
+            "core_reset": Out(1, init=1), "clear": Out(1), "launch": Out(1), "halt": Out(1), "running": Out(1),
             "busy": Out(1), "done": Out(1), "fault": Out(1),
             "fault_code": Out(FAULT_BITS), "fault_index": Out(INDEX_BITS),
             "fault_waiting": Out(WAITING_BITS), "unanswered": Out(1),

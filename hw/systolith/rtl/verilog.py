@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amaranth.back import verilog
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import ClockDomain, Elaboratable
 
 from .accelerator import Accelerator
 from .array import ELEMENT_MODULE, ProcessingElement, SharedElements
@@ -37,8 +37,8 @@ def generate_block(component: Elaboratable, config: Config, name: str) -> str:
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     platform = _Platform()
     with _no_garbage_collection():
-        top = _convert(component, name, platform)
-        element = _convert(ProcessingElement(psum_width=config.psum_width), ELEMENT_MODULE, None)
+        top = _convert(component, name, platform, reset_less=isinstance(component, Accelerator))
+        element = _convert(ProcessingElement(psum_width=config.psum_width), ELEMENT_MODULE, None, reset_less=True)
     return "\n".join([top, element, *platform.texts.values()])
 
 
@@ -57,6 +57,14 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _convert(component: Elaboratable, name: str, platform: object) -> str:
-    text: str = verilog.convert(component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True)
+def _convert(component: Elaboratable, name: str, platform: object, *, reset_less: bool) -> str:
+    """``reset_less``: the component resets itself, or nothing; else it has a port ``rst``."""
+    text: str = verilog.convert(
+        component,
+        name=name,
+        platform=platform,
+        emit_src=False,
+        strip_internal_attrs=True,
+        missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
+    )
     return text

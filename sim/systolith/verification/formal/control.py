@@ -1,5 +1,7 @@
 """The controller: one end for each start, and a quiet stop before a fault is shown."""
 
+from amaranth.hdl import Const
+
 from systolith.rtl.controller import Controller
 from systolith.rtl.interfaces import Fault
 
@@ -35,7 +37,9 @@ def _controller(h: Harness) -> None:
     halting, reset_before = h.past(c.halt, "halting"), h.past(c.core_reset, "core_reset_before")
     h.always(~halting | c.halt | c.core_reset | reset_before, "halt was lifted from a core that is not reset")
     quiet = h.past(h.past(c.idle | c.reset, "quiet_or_asked"), "quiet_then")
-    h.always(~c.core_reset | quiet | h.past(c.start, "start_before"), "reset before the bus was quiet")
+    begun = h.past(Const(1), "begun")
+    h.always(begun | c.core_reset, "after a reset the core is not reset")
+    h.always(~begun | ~c.core_reset | quiet | h.past(c.start, "start_before"), "reset before the bus was quiet")
     h.always(~c.launch | reset_before, "launched into a core that was not reset")
     h.cover(c.completed)
     h.cover(c.faulted & (c.fault_code == Fault.WATCHDOG))
