@@ -90,21 +90,22 @@ class Issue(wiring.Component):
             data.StructLayout(
                 {
                     "request": unsigned(ADDRESS_BITS),
-                    "bad": unsigned(1),
+                    # Two bits, so that not all that is checked meets in one.
+                    "bad": unsigned(2),
                     "beat": Beat(config),
                     "placement": Placement(config),
                 }
             )
         )
         held = prepared.o.payload
-        bad = Signal()
+        bad = Signal(2)
         m.d.comb += [
             # A beat behind the one to issue may be the one that is out of range, so nothing starts before it is seen.
             self.active.eq(loop.active | ~prepared.i.ready),
-            self.out_of_range.eq(prepared.o.valid & held.bad),
+            self.out_of_range.eq(prepared.o.valid & held.bad.any()),
             # Only a RESIDUAL goes to the accumulator.
             self.request.valid.eq(
-                prepared.o.valid & ~held.bad & self.room & (self.skip_ready | ~held.placement.accumulator)
+                prepared.o.valid & ~held.bad.any() & self.room & (self.skip_ready | ~held.placement.accumulator)
             ),
             self.request.payload.eq(held.request),
             self.issued.eq(self.request.valid & self.request.ready),
@@ -123,10 +124,9 @@ class Issue(wiring.Component):
             acc_row.eq(source.base + loop.row),
             out_row.eq(destination.base + loop.row),
             stat_row.eq(i.stat_address + loop.row),
-            bad.eq(
-                (acc_row >= config.accumulator_rows)
-                | (~residual & (out_row >= config.scratchpad_rows))
-                | (one_of(i.function, uses_statistics, config) & (stat_row >= config.statistics_rows))
+            bad[0].eq((acc_row >= config.accumulator_rows) | (~residual & (out_row >= config.scratchpad_rows))),
+            bad[1].eq(
+                (one_of(i.function, uses_statistics, config) & (stat_row >= config.statistics_rows))
                 | ((i.function != Function.EXPONENT) & (parameter_row >= config.parameter_rows))
             ),
         ]
