@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockDomain, Elaboratable
+from amaranth.hdl import ClockDomain
+from amaranth.lib.wiring import Component
 
 from .accelerator import Accelerator
 from .array import ELEMENT_MODULE, ProcessingElement, SharedElements
@@ -30,14 +31,17 @@ def generate(config: Config) -> str:
     return generate_block(Accelerator(config), config, TOP)
 
 
-def generate_block(component: Elaboratable, config: Config, name: str) -> str:
-    """The Verilog of a component of the accelerator, top module ``name``, made as it is within :func:`generate`."""
+def generate_block(component: Component, config: Config, name: str) -> str:
+    """The Verilog of a component of the accelerator, top module ``name``, made as it is within :func:`generate`.
+
+    A component without a member ``rst`` gets such a port from its clock domain.
+    """
     # Amaranth would search the path for other versions of Yosys; the one of its own dependencies is the same
     # everywhere.
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     platform = _Platform()
     with _no_garbage_collection():
-        top = _convert(component, name, platform, reset_less=isinstance(component, Accelerator))
+        top = _convert(component, name, platform, reset_less="rst" in component.signature.members)
         element = _convert(ProcessingElement(psum_width=config.psum_width), ELEMENT_MODULE, None, reset_less=True)
     return "\n".join([top, element, *platform.texts.values()])
 
@@ -57,7 +61,7 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _convert(component: Elaboratable, name: str, platform: object, *, reset_less: bool) -> str:
+def _convert(component: Component, name: str, platform: object, *, reset_less: bool) -> str:
     """``reset_less``: the component resets itself, or nothing; else it has a port ``rst``."""
     text: str = verilog.convert(
         component,
