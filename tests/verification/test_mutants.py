@@ -9,9 +9,11 @@ import pytest
 
 from systolith.verification.evidence import Options, run_campaign
 from systolith.verification.mutants import on_rtl
-from systolith.verification.mutants.campaign import equivalents, files, key, root
+from systolith.verification.mutants.campaign import Hunt, equivalents, files, key, root
 from systolith.verification.mutants.mutation import mutations, sample
+from systolith.verification.mutants.run import Verdict
 from systolith.verification.mutants.tests import TestMap
+from systolith.verification.mutants.workshop import DIED, HANGS, Store, Workshop
 
 SOURCE = '''
 """Words: 1 + 1."""
@@ -150,6 +152,20 @@ def test_a_wrong_byte_and_a_cycle_more_on_the_rtl_are_noticed(tmp_path: Path, mo
     trial.left[0][1]["scratchpad"][0, 0] ^= 1
     path.write_bytes(pickle.dumps(trial))
     assert on_rtl.judge(path).startswith("on the RTL, an encoder: scratchpad row 0, column 0: expected ")
+
+
+@pytest.mark.parametrize("second", [DIED, "tests/hw/test_tokens.py::test_counts", ""])
+def test_what_may_be_the_machine_is_tried_twice_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    workshop = Workshop(root(), tmp_path)
+    verdicts = [Verdict(killer=HANGS), Verdict(killer=second)]
+    monkeypatch.setattr(workshop, "run", lambda job, limit, mutation: verdicts.pop(0))
+    store = Store(tmp_path / "verdicts")
+    mutation = mutations(root(), "sw/systolith/numerics/integer.py")[0]
+    result = Hunt(workshop, store).judge(mutation)
+    assert result.killer == second
+    assert bool(store.load(key(mutation))) is (second != DIED)
 
 
 def test_every_explained_mutant_exists() -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from systolith.files import check_writable, write_whole
 from systolith.options import JsonFile
+from systolith.sim.toolchain import SimulationError
 from systolith.steps import steps
 
 from .evidence import CAMPAIGNS, CampaignError, Evidence, Options, run_campaign
@@ -26,20 +27,27 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Only the share that runs in every test run.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Gather the evidence: run campaigns and print what each promise rests on."""
+    """Gather the evidence: run campaigns and print what each promise rests on.
+
+    A campaign that cannot end is a row that fails; the others run on.
+    """
     unknown = [name for name in campaigns or () if name not in CAMPAIGNS]
     if unknown:
         raise CampaignError(f"unknown campaign {unknown[0]!r}; the campaigns are {', '.join(CAMPAIGNS)}")
     check_writable(json_file)
     options = Options(seed=seed, seconds=seconds, quick=quick)
     evidence: list[Evidence] = []
+    missing = ""
     with steps(err, "starting") as step:
         for name in campaigns or CAMPAIGNS:
             began = time.monotonic()
             try:
                 rows = run_campaign(name, options, lambda text, name=name: step(f"{name}: {text}"))  # type: ignore[misc]
-            except ModuleNotFoundError as error:
-                raise CampaignError(f"campaign {name}: {error}") from error
+            except (ModuleNotFoundError, CampaignError) as error:
+                missing = missing or f"campaign {name}: {error}"
+                rows = [Evidence(campaign=name, promise=CAMPAIGNS[name], figure=f"not run: {error}", passed=False)]
+            except SimulationError as error:
+                rows = [Evidence(campaign=name, promise=CAMPAIGNS[name], figure=f"stopped: {error}", passed=False)]
             for row in rows:
                 err.print(f"{name}: {'pass' if row.passed else 'FAIL'}: {row.promise}", highlight=False)
             err.print(f"{name}: {time.monotonic() - began:,.0f} s", highlight=False)
@@ -64,5 +72,7 @@ def verify(
         for cells in evidence[0].listing[1:]:
             listing.add_row(*cells)
         out.print(listing)
+    if missing:
+        raise CampaignError(missing)
     if not evidence or not all(row.passed for row in evidence):
         raise typer.Exit(1)

@@ -108,4 +108,6 @@ def _encoder(config: Config, rng: np.random.Generator) -> Task:
         return {"input": x}, list(encoder.forward(x, valid))[-1]
 
     program = compile_encoder(encoder, config, tokens, valid=valid)
-    return Task(f"encoder {layers}x{tokens}x{hidden}", program, draw, f"layer{layers - 1}")
+    first = encoder.layers[0]
+    name = f"encoder {layers}x{tokens}x{hidden}, {first.heads} heads, FFN {first.ffn}, {valid} tokens valid"
+    return Task(name, program, draw, f"layer{layers - 1}")

@@ -25,7 +25,7 @@ from systolith.verification.evidence import CampaignError, Evidence, Options, Re
 from .mutation import Mutation, mutations, sample
 from .on_rtl import ON_RTL
 from .run import Job, Verdict
-from .workshop import Store, Workshop
+from .workshop import UNSURE, Store, Workshop
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 #: Faults of a full run.
@@ -123,7 +123,8 @@ class Hunt:
             verdict = self._tested(mutation, tests, str(known.get("killer", "")))
             known = {"design": verdict.design, "killer": verdict.killer}
             known["fingerprint"] = self._evidence_of(verdict.design, verdict.killer, tests)
-            self._store.save(key(mutation), known)
+            if verdict.killer not in UNSURE:
+                self._store.save(key(mutation), known)
         return Result(mutation, known["design"], known["killer"])
 
     def _evidence_of(self, design: str, killer: str, tests: list[str]) -> str:
@@ -135,7 +136,7 @@ class Hunt:
         return self._fingerprint(_JUDGE, *sorted(tests))
 
     def _tested(self, mutation: Mutation, tests: list[str], hint: str) -> Verdict:
-        """The verdict; what noticed the fault in another tree is tried first."""
+        """The verdict; what noticed the fault in another tree is tried first, and what may be the machine's doing twice."""
         hardware = mutation.path.startswith("hw/")
         groups = [[*part, "-m", "not slow"] for part in (tests[:1], tests[1:4], tests[4:]) if part]
         # Of hardware that passes its nearest tests the programs notice more, and sooner, than those further off.
@@ -148,6 +149,8 @@ class Hunt:
             trial=self._trial if hardware else "", more=more,
         )  # fmt: skip
         verdict = self._workshop.run(job, _LIMIT, mutation)
+        if verdict.killer in UNSURE:
+            verdict = self._workshop.run(job, _LIMIT, mutation)
         with self._learning:
             for test, seconds in verdict.seconds.items():
                 self._seconds[test] = max(seconds, self._seconds.get(test, 0.0))

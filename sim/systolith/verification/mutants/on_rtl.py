@@ -94,10 +94,12 @@ def record(path: Path) -> str:
 
 
 def judge(path: Path) -> str:
-    """What is wrong with the RTL in the trial recorded at ``path``, or nothing."""
+    """What is wrong with the RTL in the trial recorded at ``path``, or nothing; trouble of the machine is raised."""
     trial: Trial = pickle.loads(path.read_bytes())
     try:
         return _judge(_run(trial.cases, _Replay(trial.left)), trial)
+    except (MemoryError, OSError):
+        raise
     except Exception as error:
         return f"{ON_RTL}: {type(error).__name__}"
 

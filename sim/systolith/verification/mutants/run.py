@@ -23,7 +23,7 @@ from systolith.rtl.config import preset
 #: Not imported before it is needed: it brings most of the project, with the fault.
 _ON_RTL = "systolith.verification.mutants.on_rtl"
 #: What one test may take, in seconds of the processor; the slowest takes a fifth of it.
-_TEST_SECONDS = 40.0
+_TEST_SECONDS = 80.0
 
 
 @dataclass(frozen=True, kw_only=True)

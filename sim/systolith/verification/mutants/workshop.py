@@ -21,6 +21,9 @@ from .tests import SOURCES, TestMap
 
 #: What noticed a mutant that did not end in time.
 HANGS = "runs too long"
+DIED = "the process died"
+#: What a machine short of memory, disk or time does as well as a fault.
+UNSURE = (HANGS, DIED)
 
 
 class Workshop:
@@ -64,7 +67,7 @@ class Workshop:
             finished = _finishes(command, limit, self.root, env, work / "output")
             if finished and (work / "result.json").exists():
                 return Verdict(**json.loads((work / "result.json").read_text()))
-            return Verdict(killer="the process died" if finished else HANGS)
+            return Verdict(killer=DIED if finished else HANGS)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
