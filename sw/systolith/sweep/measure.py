@@ -52,7 +52,7 @@ def measure(workload: Workload, config: Config, timing: MemoryTiming, cache: Pat
     try:
         found = read_json(path, _RUN_BYTES)
         return Measured(found["cycles"], found["counters"], bytes.fromhex(found["image"]))
-    except (FileError, KeyError):
+    except (FileError, KeyError, TypeError, ValueError):
         report(f"RTL {config.rows}x{config.cols}, latency {timing.latency}: {workload}")
     device = open_device(config, "rtl", latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
     measured = workload.run(device)
