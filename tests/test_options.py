@@ -1,5 +1,6 @@
 """Groups of options on the command line."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +47,16 @@ def test_a_group_takes_its_options_and_leaves_the_others() -> None:
 def test_help_and_bounds_are_those_of_the_fields() -> None:
     found = invoke("--help")
     assert found["status"] == 0
-    assert all(part in found["output"] for part in ("Its help.", "--latency", "x>=1", "--preset", "--loud"))
-    assert invoke("here", "--latency", "0")["status"] == 2
+    assert all(part in found["output"] for part in ("Its help.", "--latency", "1<=x<=2147483647", "--preset", "--loud"))
+    for name, value, bound in (
+        ("--latency", 0, "greater than or equal to 1"),
+        ("--latency", 1 << 31, "less than or equal to 2147483647"),
+        ("--bandwidth", -1, "greater than or equal to 0"),
+        ("--bandwidth", 1 << 31, "less than or equal to 2147483647"),
+    ):
+        found = invoke("here", name, str(value))
+        assert found["status"] == 2
+        assert f"'{name}': Input should be {bound}" in " ".join(re.sub("[│\n]", " ", found["output"]).split())
     assert invoke()["status"] == 2
 
 

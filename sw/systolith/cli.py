@@ -43,6 +43,7 @@ from systolith.rtl.config import Config, ConfigError
 from systolith.rtl.isa import InstructionError, disassemble
 from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
 from systolith.runtime.session import run_encoder
+from systolith.sim.dram import MOST_TIMING
 from systolith.sim.toolchain import SimulationError
 from systolith.steps import counted, steps
 from systolith.survey.commands import bound, profile, survey
@@ -380,8 +381,12 @@ def bench(
     suite: Annotated[
         list[str] | None, typer.Option(help="gemm, attention, layer, model, sim, generate or quick; repeat for more.")
     ] = None,
-    latency: Annotated[list[int] | None, typer.Option(min=1, help="Memory latency, cycles; repeat for more.")] = None,
-    bandwidth: Annotated[int | None, typer.Option(min=0, help="Memory bandwidth, bytes a cycle.")] = None,
+    latency: Annotated[
+        list[int] | None, typer.Option(min=1, max=MOST_TIMING, help="Memory latency, cycles; repeat for more.")
+    ] = None,
+    bandwidth: Annotated[
+        int | None, typer.Option(min=0, max=MOST_TIMING, help="Memory bandwidth, bytes a cycle.")
+    ] = None,
     against: Annotated[Path | None, typer.Option(help="Compare cycles, exactly, with those in this file.")] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Write the cycles to the file of --against instead.")] = False,
     json_file: JsonFile = None,

@@ -13,6 +13,7 @@ from systolith.analysis.bench_cases import MemoryTiming
 from systolith.mapping.score import OBJECTIVES, check_objective
 from systolith.models.registry import Model, load_model
 from systolith.rtl.config import Config, preset
+from systolith.sim.dram import MOST_TIMING
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
@@ -91,8 +92,10 @@ class EncoderOptions:
 class MemoryOptions:
     """Which memory the accelerator meets."""
 
-    latency: Annotated[int, typer.Option(min=1, help="Memory latency, cycles.")] = 30
-    bandwidth: Annotated[int, typer.Option(min=0, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")] = 0
+    latency: Annotated[int, typer.Option(min=1, max=MOST_TIMING, help="Memory latency, cycles.")] = 30
+    bandwidth: Annotated[
+        int, typer.Option(min=0, max=MOST_TIMING, help="Memory bandwidth, bytes a cycle; 0 is the bus width.")
+    ] = 0
 
     @property
     def timing(self) -> MemoryTiming:

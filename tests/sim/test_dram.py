@@ -157,8 +157,10 @@ def test_vcd(mover: Mover, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"latency": 0}, "memory latency must be at least 1 cycle, not 0"),
-        ({"bandwidth": -1}, "memory bandwidth must be 0 or more bytes a cycle, not -1"),
+        ({"latency": 0}, "memory latency must be 1 to 2147483647 cycles, not 0"),
+        ({"latency": 1 << 31}, "memory latency must be 1 to 2147483647 cycles, not 2147483648"),
+        ({"bandwidth": -1}, "memory bandwidth must be 0 to 2147483647 bytes a cycle, not -1"),
+        ({"bandwidth": 1 << 31}, "memory bandwidth must be 0 to 2147483647 bytes a cycle, not 2147483648"),
         ({"seed": -1}, "memory seed must be 0 to 2147483647, not -1"),
     ],
 )

@@ -68,7 +68,13 @@ def test_a_combination_that_cannot_be_built_is_a_point_with_a_refusal() -> None:
             SweepError,
             r"scratchpad '4G' is no number of bytes, KiB \(K\)",
         ),
-        ({"workload": WORKLOADS, "latency": [0]}, SweepError, "latency must be at least 1 cycle, not 0"),
+        ({"workload": WORKLOADS, "latency": [0]}, SweepError, "latency must be 1 to 2147483647, not 0"),
+        ({"workload": WORKLOADS, "latency": [1 << 31]}, SweepError, "latency must be 1 to 2147483647, not 2147483648"),
+        (
+            {"workload": WORKLOADS, "bandwidth": ["2147483648"]},
+            SweepError,
+            "bandwidth must be 0 to 2147483647, not 2147483648",
+        ),
         ({"workload": WORKLOADS, "preset": "tiny", "config": "x"}, SweepError, "preset and config exclude each other"),
         (
             {"workload": ["random:1x8"], "latency": list(range(1, MAX_POINTS + 2))},

@@ -42,6 +42,9 @@ CHANNELS = ("AR", "R", "AW", "W", "B")
 #: Kinds of access that an error region refuses.
 READS, WRITES = 1, 2
 
+#: Most cycles of latency, and most bytes a cycle of bandwidth.
+MOST_TIMING = (1 << 31) - 1
+
 #: One record of the instruction trace (``struct Event`` there): ``kind`` is 0 for issue, 1 for retire.
 EVENT = np.dtype([("cycle", "<u8"), ("unit", "u1"), ("kind", "u1"), ("index", "<u4")], align=True)
 
@@ -62,9 +65,10 @@ class DramSettings:
     Parameters
     ----------
     latency : int, cycles
-        From an accepted read address to its first beat, and from the last write beat to its response. >= 1.
+        From an accepted read address to its first beat, and from the last write beat to its response. 1 to
+        :data:`MOST_TIMING`.
     bandwidth : int, bytes a cycle
-        Shared by reads and writes; 0 is one beat a cycle in each direction.
+        Shared by reads and writes; 0 is one beat a cycle in each direction. At most :data:`MOST_TIMING`.
     seed : int or None
         Randomises latencies (1 to twice ``latency``), stalls every channel a quarter of the time and
         interleaves read identifiers. None: as regular as can be.
@@ -83,10 +87,10 @@ class DramSettings:
     error: BusError | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.latency < 1 << 31:
-            raise ValueError(f"memory latency must be at least 1 cycle, not {self.latency}")
-        if not 0 <= self.bandwidth < 1 << 31:
-            raise ValueError(f"memory bandwidth must be 0 or more bytes a cycle, not {self.bandwidth}")
+        if not 1 <= self.latency <= MOST_TIMING:
+            raise ValueError(f"memory latency must be 1 to {MOST_TIMING} cycles, not {self.latency}")
+        if not 0 <= self.bandwidth <= MOST_TIMING:
+            raise ValueError(f"memory bandwidth must be 0 to {MOST_TIMING} bytes a cycle, not {self.bandwidth}")
         if self.seed is not None and not 0 <= self.seed < 1 << 31:
             raise ValueError(f"memory seed must be 0 to {(1 << 31) - 1}, not {self.seed}")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from systolith.files import brief, read_text, shown
 from systolith.rtl.config import Config, ConfigError, preset
+from systolith.sim.dram import MOST_TIMING
 
 from .workload import NamedWorkload, SweepError, parse_workload
 
@@ -86,8 +87,8 @@ def parse_number(name: str, value: object) -> int:
     if match is None or isinstance(value, bool):
         raise SweepError(f"{name} {shown(value)} is no number" + (" of bytes, KiB (K) or MiB (M)" if units else ""))
     number = int(match[1]) * _UNITS[match[2]]
-    if name == "latency" and number < 1:
-        raise SweepError("latency must be at least 1 cycle, not 0")
+    if name in ("latency", "bandwidth") and not (least := int(name == "latency")) <= number <= MOST_TIMING:
+        raise SweepError(f"{name} must be {least} to {MOST_TIMING}, not {number}")
     return number
 
 
