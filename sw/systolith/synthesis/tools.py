@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from systolith.files import write_whole
+from systolith.files import FileError, read_json, write_whole
 from systolith.sim.cache import cache_directory
 
 from .targets import SynthesisError
@@ -23,6 +23,8 @@ from .targets import SynthesisError
 _PYTHON = "import sys, {module} as tool; sys.argv = sys.argv[1:]; sys.exit(tool.{entry}())"
 #: Lines of a tool's output that its failure is reported with: those that end with an error, or its last ones.
 _LAST_LINES = 3
+#: Most bytes of a kept result; netlists for place and route take some 100 MB.
+_KEPT_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,7 @@ def run(
     key = json.dumps([tool.package, tool.version, arguments, sorted(inputs.items()), outputs])
     cache = cache or cache_directory() / "synthesis"
     entry = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    if entry.exists():
-        kept: dict[str, str] = json.loads(entry.read_text("utf-8"))
+    if (kept := _kept(entry, outputs)) is not None:
         return kept
     with tempfile.TemporaryDirectory(prefix="systolith-synth-") as name:
         work = Path(name)
@@ -87,6 +88,15 @@ def run(
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(entry, json.dumps(result))
     return result
+
+
+def _kept(entry: Path, outputs: tuple[str, ...]) -> dict[str, str] | None:
+    """The files that a cache entry holds; None if there is none, or it is spoiled."""
+    try:
+        found = read_json(entry, _KEPT_BYTES)
+    except FileError:
+        return None
+    return found if all(isinstance(found.get(name), str) for name in outputs) else None
 
 
 def _execute(tool: Tool, arguments: list[str], work: Path, line: Callable[[str], None]) -> None:
