@@ -89,8 +89,9 @@ def test_benches_of_the_whole_accelerator_pass() -> None:
     assert [result for result in results if not result.passed] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(BLOCKS))
+@pytest.mark.parametrize(
+    "name", ["load", *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(BLOCKS) - {"load"}))]
+)
 def test_unit_bench_passes(name: str) -> None:
     run = run_bench(name, TINY, effort=0.02)
     assert [result for result in run.results if not result.passed] == []

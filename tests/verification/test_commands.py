@@ -46,7 +46,10 @@ def test_rows_and_status(
 
 @pytest.mark.parametrize(
     ("error", "status", "figure"),
-    [(SimulationError("WLAST came late"), 1, "stopped: WLAST came late"), (CampaignError("no z3"), 2, "not run: no z3")],
+    [
+        (SimulationError("WLAST came late"), 1, "stopped: WLAST came late"),
+        (CampaignError("no z3"), 2, "not run: no z3"),
+    ],
 )
 def test_the_others_run_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, status: int, figure: str

@@ -95,7 +95,6 @@ def test_growth_counts_from_where_memory_is_warm() -> None:
     assert tally.growth == 4
 
 
-@pytest.mark.slow
 def test_quick_share() -> None:
     rows = run_campaign("endurance", Options(quick=True), lambda _: None)
     assert [row.passed for row in rows] == [True, True], rows

@@ -30,7 +30,6 @@ def pool() -> list[Subject]:
     return subjects(TINY, 0)
 
 
-@pytest.mark.slow
 def test_one_fault_of_each_kind() -> None:
     machine, memory = run_campaign("faults", Options(quick=True), lambda _: None)
     assert machine.passed, machine.details["failures"]

@@ -238,13 +238,14 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
 
 def _evidence(tally: Tally, promise: str, amount: str) -> Evidence:
     sound = not tally.escapes and not tally.slips and not tally.unexplored
+    escapes = f"{len(tally.escapes) + len(tally.slips)} escapes"
     unexplored = f", {tally.unexplored} too large to explore" if tally.unexplored else ""
     return Evidence(
         campaign="verifier",
         promise=promise,
         figure=(
             f"{tally.programs} programs, {tally.mutants:,} mutants: {tally.refused.total():,} refused, "
-            f"{tally.accepted:,} accepted and harmless in {amount}, {len(tally.escapes) + len(tally.slips)} escapes{unexplored}"
+            f"{tally.accepted:,} accepted and harmless in {amount}, {escapes}{unexplored}"
         ),
         passed=sound and tally.accepted > 0 and tally.refused.total() > 0,
         details={
