@@ -136,7 +136,7 @@ class Hunt:
         return self._fingerprint(_JUDGE, *sorted(tests))
 
     def _tested(self, mutation: Mutation, tests: list[str], hint: str) -> Verdict:
-        """The verdict; what noticed it in another tree is tried first, and a run that the machine may have ended twice."""
+        """The verdict. What noticed it elsewhere is tried first; a run that the machine may have ended, twice."""
         hardware = mutation.path.startswith("hw/")
         groups = [[*part, "-m", "not slow"] for part in (tests[:1], tests[1:4], tests[4:]) if part]
         # Of hardware that passes its nearest tests the programs notice more, and sooner, than those further off.
