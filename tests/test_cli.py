@@ -14,6 +14,7 @@ import pytest
 from systolith import cli
 from systolith.models import minilm
 from systolith.rtl.config import PRESETS, Config
+from systolith.rtl.export import bundle
 
 RANDOM = ["--model", "random", "--hidden", "16", "--heads", "2", "--ffn", "24", "--seq", "5", "--layers", "1"]
 
@@ -80,14 +81,42 @@ def test_verilog_and_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     verilog = tmp_path / "array.v"
     assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(verilog)) == 0
     assert "module systolith(" in verilog.read_text()
-    assert Config.from_toml(tmp_path / "array.toml") == PRESETS["tiny"]
+    assert [path.name for path in tmp_path.iterdir()] == ["array.v"]
     assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(tmp_path / "all")) == 0
     assert (tmp_path / "all" / "systolith.v").read_text() == verilog.read_text()
     assert {"systolith.h", "systolith.rdl", "systolith.core"} <= {path.name for path in (tmp_path / "all").iterdir()}
-    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(tmp_path / "array.toml")) == 2
+    config = tmp_path / "all" / "systolith.toml"
+    assert Config.from_toml(config) == PRESETS["tiny"]
+    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(config)) == 2
     info = tmp_path / "info.json"
-    assert systolith(monkeypatch, "info", "--config", str(tmp_path / "array.toml"), "--json", str(info)) == 0
+    assert systolith(monkeypatch, "info", "--config", str(config), "--json", str(info)) == 0
     assert json.loads(info.read_text())["rows"] == 4
+
+
+def test_verilog_leaves_the_configuration_that_it_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundle, "bundle", lambda config: {"systolith.v": "", "systolith.toml": config.to_toml()})
+    mine = "# mine\nrows = 4\ncols = 4\nlanes = 4\n"
+    config = tmp_path / "systolith.toml"
+    config.write_text(mine)
+    assert systolith(monkeypatch, "verilog", "--config", str(config), "-o", str(tmp_path / "systolith.v")) == 0
+    assert config.read_text() == mine
+    (tmp_path / "systolith.v").unlink()
+    assert systolith(monkeypatch, "verilog", "--config", str(config), "-o", str(tmp_path)) == 2
+    assert f"cannot write {config}: --config reads it" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["systolith.toml"]
+    assert config.read_text() == mine
+
+
+def test_verilog_writes_all_of_its_files_or_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundle, "bundle", lambda _: {"systolith.v": "", "systolith.core": ""})
+    (tmp_path / "systolith.core").mkdir()
+    assert systolith(monkeypatch, "verilog", "--preset", "tiny", "-o", str(tmp_path)) == 2
+    assert f"cannot write {tmp_path}/systolith.core: it is a directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["systolith.core"]
 
 
 @pytest.mark.parametrize(

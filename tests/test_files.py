@@ -7,6 +7,7 @@ import pytest
 
 from systolith.files import (
     FileError,
+    check_outputs,
     check_writable,
     error_sentence,
     read_bytes,
@@ -94,3 +95,16 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
             check_writable(tmp_path / name)
     with pytest.raises(FileError, match="cannot write /dev/null: it is no regular file"):
         write_whole("/dev/null", "text")
+
+
+def test_no_output_replaces_another_or_what_is_read(tmp_path: Path) -> None:
+    here, there, link = tmp_path / "here", tmp_path / "there", tmp_path / "link"
+    link.symlink_to(here)
+    check_outputs({"--json": here, "--trace": None, "--vcd": None}, {"--config": None, "--program": there})
+    check_outputs({"--json": here, "--trace": there}, {"--config": tmp_path / "nowhere"})
+    with pytest.raises(FileError, match=r"^cannot write \S+link: both --json and --trace name it$"):
+        check_outputs({"--json": here, "--trace": link})
+    with pytest.raises(FileError, match=r"^cannot write \S+here: --config reads it$"):
+        check_outputs({"--json": here}, {"--config": link})
+    with pytest.raises(FileError, match="no directory"):
+        check_outputs({"--json": tmp_path / "no" / "where"})

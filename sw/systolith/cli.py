@@ -25,7 +25,7 @@ from systolith.compiler.hazards import ProgramError
 from systolith.compiler.mapping import MappingError
 from systolith.compiler.plan import CapacityError
 from systolith.compiler.program import Program
-from systolith.files import check_writable, error_sentence, read_text, write_whole
+from systolith.files import check_outputs, check_writable, error_sentence, read_text, write_whole
 from systolith.mapping.commands import map_command, plan_for
 from systolith.models.registry import Model, ModelError
 from systolith.numerics.approximation import DEFAULT
@@ -245,15 +245,19 @@ def verilog(
     alone = output.suffix == ".v"
     if not alone and output.exists() and not output.is_dir():
         raise UsageError(f"cannot write to {output}: it is a file that is not named *.v")
-    check_writable(output if alone or not output.exists() else output / "systolith.v")
+    inputs = {"--config": accelerator.config}
+    if alone or not output.exists():
+        check_outputs({"--output": output}, inputs)
+    else:
+        check_outputs({name: output / name for name in ("systolith.v", "systolith.toml")}, inputs)
     with steps(err, f"generating a {hardware.rows}x{hardware.cols} accelerator"):
         files = bundle(hardware)
     if alone:
         write_whole(output, files["systolith.v"])
-        write_whole(output.with_suffix(".toml"), files["systolith.toml"])
         out.print(f"{output}: {files['systolith.v'].count(chr(10)):,} lines, top module systolith")
         return
     output.mkdir(exist_ok=True)
+    check_outputs({name: output / name for name in files}, inputs)
     for name, text in files.items():
         write_whole(output / name, text)
     out.print(f"{output}: {', '.join(files)}")

@@ -5,7 +5,7 @@ import json
 import os
 import reprlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,6 +100,30 @@ def check_writable(path: str | Path | None) -> None:
         raise FileError(f"cannot write {path}: it is no regular file")
     if not os.access(target if target.exists() else folder, os.W_OK):
         raise FileError(f"cannot write {path}: permission denied")
+
+
+def check_outputs(
+    outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None] | None = None
+) -> None:
+    """Refuse output paths, each by the option that names it, that would replace one another or what a command reads.
+
+    Raises
+    ------
+    FileError
+        As :func:`check_writable`, or if two outputs, or an output and one of ``inputs``, are the same file.
+    """
+    read = {os.path.realpath(path): option for option, path in (inputs or {}).items() if path is not None}
+    written: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        check_writable(path)
+        place = os.path.realpath(path)
+        if place in read:
+            raise FileError(f"cannot write {path}: {read[place]} reads it")
+        if place in written:
+            raise FileError(f"cannot write {path}: both {written[place]} and {option} name it")
+        written[place] = option
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
