@@ -24,8 +24,8 @@ def test_a_workload_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_worker_with_other_sources_measures_nothing() -> None:
-    found = run_point(point(), "other", key(point()))
-    assert found["outcome"] == "failed"
+    found = run_point(point(), "origin", "other")
+    assert (found["outcome"], found["origin"], found["key"]) == ("failed", "origin", "other")
     assert found["failure"].endswith("has other sources or tools than where the sweep was started")
 
 

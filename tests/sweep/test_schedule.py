@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from systolith.sweep import schedule
+from systolith.sweep.fingerprint import synthesis_key, synthesis_origin
 from systolith.sweep.record import Outcome, Record
 from systolith.sweep.schedule import Build, Schedule, Synthesize, Task
 from systolith.sweep.space import Point, points_of
@@ -38,7 +39,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         done.append(("run", point.rows, point.workload.encoder.tokens))
         return {"key": name, "outcome": str(Outcome.EXACT)}
 
-    def synthesized(config: Any, target: str) -> Record:
+    def synthesized(config: Any, target: str, origin: str, name: str) -> Record:
         raise ValueError("too large")
 
     monkeypatch.setattr(schedule, "build_simulator", built)
@@ -68,7 +69,8 @@ def test_what_cannot_be_built_fails_with_all_of_its_points_and_the_rest_goes_on(
     assert [(r["outcome"], r.get("failure")) for r in finished] == [("failed", "no compiler")] * 2 + [
         ("bit-exact", None)
     ] * 2
-    assert [(a["failure"], a["result"]) for a in areas] == [("too large", None)]
+    expected = (synthesis_origin(), synthesis_key(config.to_toml(), "ecp5"))
+    assert [(a["failure"], a["result"], a["origin"], a["key"]) for a in areas] == [("too large", None, *expected)]
 
 
 def test_the_point_that_kills_its_process_is_found_and_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:

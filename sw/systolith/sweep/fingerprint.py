@@ -1,9 +1,11 @@
-"""What the result of a point depends on, as one name: its configuration and workload, the sources and the tools."""
+"""What a result depends on, as one name: that of a point on its configuration and workload, that of a synthesis on its
+configuration and target, both on the sources and the tools that make them."""
 
 import functools
 import hashlib
 import importlib.util
 import platform
+import socket
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -11,35 +13,35 @@ from pathlib import Path
 from systolith.analysis.report import versions
 from systolith.models.minilm import PACKAGE
 from systolith.sim.toolchain import Toolchain
+from systolith.synthesis.tools import NEXTPNR_ECP5, YOSYS
 
 from .space import Point
 
-#: Packages whose every file counts, and single modules: a result depends on all that generates, simulates, compiles,
+#: Packages whose every file counts, and single modules: a point depends on all that generates, simulates, compiles,
 #: runs, checks and records.
-_PACKAGES = ("rtl", "numerics", "models", "compiler", "runtime", "sim")
-_MODULES = (
+_SOURCES = (
+    "rtl", "numerics", "models", "compiler", "runtime", "sim",
     "analysis/bounds.py", "analysis/causes.py", "analysis/workloads.py", "analysis/fusion_workloads.py",
     "sweep/record.py", "sweep/workload.py",
 )  # fmt: skip
+#: The same for an area and its clock.
+_SYNTHESIS_SOURCES = ("rtl", "numerics", "synthesis", "sweep/synthesis.py")
 
 
 @functools.cache
 def sources() -> str:
     """Digest of the sources, the same on every machine that has the same."""
-    digest = hashlib.sha256(sources_of(*_PACKAGES).encode())
-    for module in _MODULES:
-        package, name = module.split("/")
-        digest.update(b"".join((place / name).read_bytes() for place in _places(package) if (place / name).exists()))
-    return digest.hexdigest()[:16]
+    return sources_of(*_SOURCES)
 
 
 @functools.cache
-def sources_of(*packages: str) -> str:
-    """Digest of every file of some packages."""
+def sources_of(*parts: str) -> str:
+    """Digest of every file of some packages, and of single modules, ``package/module.py``."""
     digest = hashlib.sha256()
-    for package in packages:
+    for part in parts:
+        package, _, module = part.partition("/")
         for place in _places(package):
-            for path in sorted(place.rglob("*")):
+            for path in [place / module] if module else sorted(place.rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     digest.update(path.relative_to(place).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -64,15 +66,29 @@ def tools() -> dict[str, str]:
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     found = versions() | {"compiler": compiler.stdout.partition("\n")[0], "machine": platform.machine()}
-    if any(True for _ in metadata.distributions(name=PACKAGE)):
-        found[PACKAGE] = metadata.version(PACKAGE)
-    return found
+    return found | _installed(PACKAGE)
+
+
+@functools.cache
+def synthesis_tools() -> dict[str, str]:
+    """Versions of what generates Verilog, synthesises, and places and routes; those of them that are installed."""
+    return _installed("amaranth", YOSYS.package, NEXTPNR_ECP5.package)
+
+
+def _installed(*packages: str) -> dict[str, str]:
+    return {name: metadata.version(name) for name in packages if any(True for _ in metadata.distributions(name=name))}
 
 
 @functools.cache
 def origin() -> str:
     """Digest of :func:`sources` and :func:`tools`: records of one origin may be compared."""
-    return _digest(sources(), *(f"{name} {version}" for name, version in tools().items()))
+    return _digest(sources(), *_listed(tools()))
+
+
+@functools.cache
+def synthesis_origin() -> str:
+    """The same for areas and clocks, of :func:`synthesis_tools` and the sources of what is synthesised and how."""
+    return _digest(sources_of(*_SYNTHESIS_SOURCES), *_listed(synthesis_tools()))
 
 
 def key(point: Point) -> str:
@@ -83,7 +99,23 @@ def key(point: Point) -> str:
 
 def synthesis_key(config_toml: str, target: str) -> str:
     """The name under which the area of a configuration is kept."""
-    return _digest(origin(), config_toml, target)
+    return _digest(synthesis_origin(), config_toml, target)
+
+
+def check_same(name: str, expected: str) -> None:
+    """Refuse work under another name, of a point or a synthesis, than the same has where the sweep was started.
+
+    Raises
+    ------
+    RuntimeError
+        If ``name``, made here, is not ``expected``: sources or tools differ, so something else would be measured.
+    """
+    if name != expected:
+        raise RuntimeError(f"{socket.gethostname()} has other sources or tools than where the sweep was started")
+
+
+def _listed(versions: dict[str, str]) -> list[str]:
+    return [f"{name} {version}" for name, version in versions.items()]
 
 
 def _digest(*parts: str) -> str:

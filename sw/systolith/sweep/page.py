@@ -96,7 +96,9 @@ def _page(records: Sequence[Record], ran: Sequence[Record], figures: Sequence[st
     ]
     if bad:
         parts += ["<h2>Not bit-exact, or not run</h2>", _failures(bad)]
-    origins = {record["origin"]: record["versions"] for record in records}
+    origins: dict[str, dict[str, Any]] = {}
+    for record in records:
+        origins.setdefault(record["origin"], {}).update(record["versions"])
     for versions in origins.values():
         listed = ", ".join(f"{html.escape(name)} {html.escape(str(value))}" for name, value in versions.items())
         parts.append(f'<p class="note">Made with {listed}.</p>')

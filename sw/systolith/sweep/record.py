@@ -14,7 +14,7 @@ from systolith.models.encoder import ModelError
 from systolith.rtl.config import ConfigError
 from systolith.runtime.device import open_device
 
-from .fingerprint import key, origin, tools
+from .fingerprint import check_same, key, tools
 from .space import Point
 
 Record = dict[str, Any]
@@ -29,12 +29,12 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-def run_point(point: Point, expected_origin: str, name: str) -> Record:
+def run_point(point: Point, origin: str, name: str) -> Record:
     """Build the accelerator unless it is in the cache, run the workload on it and check every bit; never raises.
 
     Parameters
     ----------
-    expected_origin, name : str
+    origin, name : str
         :func:`fingerprint.origin` and :func:`fingerprint.key` where the sweep was started: a worker with other
         sources or tools would measure something else, and refuses.
     """
@@ -42,15 +42,14 @@ def run_point(point: Point, expected_origin: str, name: str) -> Record:
     try:
         if point.config is None:
             raise ConfigError(point.refusal)
-        if origin() != expected_origin or key(point) != name:
-            raise RuntimeError(f"{socket.gethostname()} has other sources or tools than where the sweep was started")
+        check_same(key(point), name)
         found = _measure(point)
         outcome, failure = (Outcome.EXACT, None) if found["bit_exact"] else (Outcome.WRONG, found["difference"])
     except (ConfigError, CapacityError, ModelError, ProgramError) as error:
         found, outcome, failure = {}, Outcome.REFUSED, sentence(error)
     except Exception as error:
         found, outcome, failure = {}, Outcome.FAILED, sentence(error)
-    return record(point, expected_origin, name, outcome, failure, found, time.perf_counter() - begin)
+    return record(point, origin, name, outcome, failure, found, time.perf_counter() - begin)
 
 
 def record(

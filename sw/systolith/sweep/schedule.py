@@ -10,7 +10,7 @@ from typing import Any
 from systolith.rtl.config import Config
 from systolith.sim.build import build
 
-from .fingerprint import key, origin
+from .fingerprint import key, origin, synthesis_key, synthesis_origin
 from .record import Outcome, Record, record, run_point, sentence
 from .space import Point
 from .synthesis import run_synthesis, synthesis_record
@@ -36,6 +36,11 @@ class Synthesize:
 
     config: Config
     target: str
+
+    @property
+    def expected(self) -> tuple[str, str]:
+        """Origin and name here of the record, which a worker elsewhere must agree with."""
+        return synthesis_origin(), synthesis_key(self.config.to_toml(), self.target)
 
 
 Task = Build | Synthesize | Point
@@ -139,7 +144,7 @@ class Schedule:
         if isinstance(task, Build):
             return submit(build_simulator, task.config)
         if isinstance(task, Synthesize):
-            return submit(run_synthesis, task.config, task.target)
+            return submit(run_synthesis, task.config, task.target, *task.expected)
         return submit(run_point, task, origin(), key(task))
 
     def _end(self, task: Task, result: Any, failure: str | None) -> None:
@@ -152,7 +157,7 @@ class Schedule:
             for point in points if failure else ():
                 self._finished(_failed(point, failure or ""))
         elif isinstance(task, Synthesize):
-            self._synthesized(result or synthesis_record(task.config, task.target, None, failure))
+            self._synthesized(result or synthesis_record(task.config, task.target, *task.expected, None, failure))
         else:
             self._finished(result or _failed(task, failure or ""))
 

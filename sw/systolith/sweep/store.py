@@ -30,6 +30,28 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+class _Folder:
+    """A directory of records, a file each, named by their keys; ``records`` are those of ``origin``."""
+
+    def __init__(self, path: Path, origin: str, check: Callable[[Record], None]) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self._path, self._origin = path, origin
+        self.records: dict[str, Record] = {}
+        for file in sorted(path.glob("*.json")):
+            try:
+                self._take(read_record(file, check))
+            except (FileError, SweepError):
+                continue  # not written by this sweep: its point runs again
+
+    def put(self, record: Record) -> None:
+        self._take(record)
+        write_whole(self._path / f"{record['key']}.json", json.dumps(record) + "\n")
+
+    def _take(self, record: Record) -> None:
+        if record["origin"] == self._origin:
+            self.records[record["key"]] = record
+
+
 class Store:
     """Records by their keys, on disk as soon as they are put; an interrupted write leaves no record.
 
@@ -37,20 +59,18 @@ class Store:
     ----------
     directory : Path
         Made if it is not there.
-    origin : str
-        Records of other sources or tools stay on disk but are not among the results.
+    origin, synthesis_origin : str
+        Of points and of syntheses: records of other sources or tools stay on disk but are not among the results.
     """
 
-    def __init__(self, directory: Path, origin: str) -> None:
-        self.directory, self.origin = directory, origin
-        self._points, self._syntheses = directory / "points", directory / "synthesis"
+    def __init__(self, directory: Path, origin: str, synthesis_origin: str) -> None:
+        self.directory = directory
         try:
-            for folder in (self._points, self._syntheses):
-                folder.mkdir(parents=True, exist_ok=True)
+            self._points = _Folder(directory / "points", origin, check_record)
+            self._syntheses = _Folder(directory / "synthesis", synthesis_origin, check_synthesis)
         except OSError as error:
             raise SweepError(f"cannot make the directory {directory}: {str(error.strerror).lower()}") from error
-        self.records = _read(self._points, origin, check_record)
-        self.syntheses = _read(self._syntheses, origin, check_synthesis)
+        self.records, self.syntheses = self._points.records, self._syntheses.records
         self._written = 0.0
 
     def done(self, key: str) -> Record | None:
@@ -60,26 +80,29 @@ class Store:
 
     def put(self, record: Record) -> None:
         """Keep a point's record, and now and then write the results."""
-        self.records[record["key"]] = record
-        write_whole(self._points / f"{record['key']}.json", json.dumps(record) + "\n")
+        self._points.put(record)
         if time.monotonic() - self._written > _INTERVAL:
             self.write()
 
     def put_synthesis(self, record: Record) -> None:
         """Keep the area of a configuration."""
-        self.syntheses[record["key"]] = record
-        write_whole(self._syntheses / f"{record['key']}.json", json.dumps(record) + "\n")
+        self._syntheses.put(record)
 
     def write(self) -> None:
-        """Write all records of this origin as JSON lines and as CSV, smallest accelerators first."""
+        """Write all records of this origin as JSON lines and as CSV, smallest accelerators first.
+
+        Those with an area also have the versions of its tools.
+        """
         found: dict[str, dict[str, Any]] = {}
+        versions: dict[str, str] = {}
         for synthesis in self.syntheses.values():
             if synthesis["failure"] is None:
                 found.setdefault(_text(synthesis["config"]), {})[synthesis["target"]] = synthesis["result"]
-        records = [
-            record | {"synthesis": found.get(_text(record["config"]))}
-            for record in sorted(self.records.values(), key=_order)
-        ]
+                versions = synthesis["versions"]  # the same in all of one origin
+        records = []
+        for record in sorted(self.records.values(), key=_order):
+            areas = found.get(_text(record["config"]))
+            records.append(record | {"synthesis": areas, "versions": record["versions"] | (versions if areas else {})})
         write_whole(self.directory / JSON_LINES, "".join(json.dumps(record) + "\n" for record in records))
         write_whole(self.directory / TABLE, table(records))
         self._written = time.monotonic()
@@ -142,18 +165,6 @@ def read_record(path: Path, check: Callable[[Record], None]) -> Record:
     if record["key"] != path.stem:
         raise SweepError(f"{path} is the record of another key: {shown(record['key'])}")
     return record
-
-
-def _read(folder: Path, origin: str, check: Callable[[Record], None]) -> dict[str, Record]:
-    records = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = read_record(path, check)
-        except (FileError, SweepError):
-            continue  # not written by this sweep: its point runs again
-        if record["origin"] == origin:
-            records[path.stem] = record
-    return records
 
 
 def _order(record: Record) -> tuple[Any, ...]:

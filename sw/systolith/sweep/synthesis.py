@@ -4,7 +4,7 @@ from typing import Any
 
 from systolith.rtl.config import Config
 
-from .fingerprint import origin, synthesis_key
+from .fingerprint import check_same, synthesis_key, synthesis_tools
 from .record import Record, sentence
 from .workload import SweepError
 
@@ -40,19 +40,30 @@ def synth(config: Config, target: str) -> dict[str, Any]:
     return found
 
 
-def run_synthesis(config: Config, target: str) -> Record:
-    """The record of an accelerator's synthesis; never raises."""
+def run_synthesis(config: Config, target: str, origin: str, name: str) -> Record:
+    """The record of an accelerator's synthesis; never raises.
+
+    Parameters
+    ----------
+    origin, name : str
+        :func:`fingerprint.synthesis_origin` and :func:`fingerprint.synthesis_key` where the sweep was started: a
+        worker with other sources or tools refuses, as in :func:`record.run_point`.
+    """
     try:
-        return synthesis_record(config, target, synth(config, target), None)
+        check_same(synthesis_key(config.to_toml(), target), name)
+        return synthesis_record(config, target, origin, name, synth(config, target), None)
     except Exception as error:
-        return synthesis_record(config, target, None, sentence(error))
+        return synthesis_record(config, target, origin, name, None, sentence(error))
 
 
-def synthesis_record(config: Config, target: str, result: dict[str, Any] | None, failure: str | None) -> Record:
+def synthesis_record(
+    config: Config, target: str, origin: str, name: str, result: dict[str, Any] | None, failure: str | None
+) -> Record:
     """The JSON object of a synthesis: its result, or why there is none."""
     return {
-        "key": synthesis_key(config.to_toml(), target),
-        "origin": origin(),
+        "key": name,
+        "origin": origin,
+        "versions": synthesis_tools(),
         "target": target,
         "config": config.to_dict(),
         "result": result,
