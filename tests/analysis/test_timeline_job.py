@@ -1,6 +1,7 @@
 """The picture of the first job: what must happen, in the order in which it must."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from systolith.rtl.isa import INSTRUCTION_BYTES
 from systolith.runtime.device import RunResult
 
 TINY = preset("tiny")
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "images" / "first_job.svg"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,10 @@ def test_what_the_job_does(result: RunResult) -> None:
     ]  # fmt: skip
     assert order == sorted(order)
     assert result.regions[1].tobytes() == result.regions[0].tobytes()
+
+
+def test_the_committed_picture_is_of_this_rtl(result: RunResult) -> None:
+    assert f">{result.counters['cycles']} cycles<" in COMMITTED.read_text()
 
 
 def test_the_picture_names_every_row(result: RunResult) -> None:

@@ -120,7 +120,7 @@ def picture(result: RunResult) -> bytes:
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Description": f"{cycles} cycles"})
     return file.getvalue()
 
 
