@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 
 from systolith import cli
-from systolith.sweep import workers
+from systolith.rtl.config import preset
+from systolith.sweep import commands, schedule, workers
+from systolith.sweep.fingerprint import key, origin
+from systolith.sweep.record import Outcome, record
 from systolith.sweep.store import read_results
+from systolith.sweep.synthesis import synthesis_record
+from systolith.sweep.workers import Workers
 
 TINY = ["--preset", "tiny", "--jobs", "2"]
 SMALL = "random:1x{}@16/2/24"
@@ -78,6 +83,32 @@ def test_points_run_once_failures_are_recorded_and_a_report_is_written(
     assert "3 points, 2 bit-exact on the RTL, 1 not" in (output / "report.html").read_text()
 
 
+def test_a_synthesis_without_its_clock_is_told_counts_and_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clocks: list[dict[str, Any]] = [{"mhz": None, "clock_failure": "it was killed"}, {"mhz": 90.5}]
+
+    class Scheduled(schedule.Schedule):
+        """Ends everything at once: points bit-exact, syntheses with the next of ``clocks``."""
+
+        def run(self, workers: Workers) -> None:
+            for task in list(self._ready):
+                if isinstance(task, schedule.Synthesize):
+                    result = {"lut": 10.0} | clocks.pop(0)
+                    self._end(task, synthesis_record(task.config, task.target, *task.expected, result, None), None)
+            for (point,) in self._waiting.values():
+                self._finished(record(point, origin(), key(point), Outcome.EXACT, None, {}, 0.0))
+
+    monkeypatch.setattr(schedule, "Schedule", Scheduled)
+    command = ["sweep", *TINY, "--workload", SMALL.format(5), "--synth", "ecp5", "-o", str(tmp_path)]
+    assert systolith(monkeypatch, *command) == 1
+    assert "4x4, ecp5: it was killed\n" in capsys.readouterr().out
+    for _ in range(2):
+        assert systolith(monkeypatch, *command) == 0
+        assert [result["synthesis"] for result in read_results(tmp_path)] == [{"ecp5": {"lut": 10.0, "mhz": 90.5}}]
+    assert clocks == []
+
+
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
 def test_what_finished_before_a_crash_is_not_run_again(
     signum: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -140,6 +171,20 @@ def test_a_dask_scheduler_with_two_worker_processes_runs_the_points(
     before = written(tmp_path)
     assert systolith(monkeypatch, "sweep", *arguments) == 0
     assert written(tmp_path) == before
+
+
+def test_a_configuration_on_the_command_line_replaces_the_preset_of_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bases: list[Any] = []
+    monkeypatch.setattr(commands, "_sweep", lambda points, *_: bases.append(points[0].config) or 0)
+    (tmp_path / "sweep.toml").write_text('workload = ["bert-tiny:1x8"]\npreset = "small"\n')
+    (tmp_path / "mine.toml").write_text(preset("tiny").to_toml())
+    command = ["sweep", "--file", str(tmp_path / "sweep.toml")]
+    assert systolith(monkeypatch, *command, "--config", str(tmp_path / "mine.toml")) == 0
+    assert systolith(monkeypatch, *command, "--preset", "large") == 0
+    assert systolith(monkeypatch, *command) == 0
+    assert bases == [preset("tiny"), preset("large"), preset("small")]
 
 
 @pytest.mark.parametrize(

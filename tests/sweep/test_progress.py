@@ -37,7 +37,7 @@ def test_each_end_is_printed_with_its_cause() -> None:
     with SweepProgress(console, [(key(point), point) for point in points], ["s", "t"]) as shown:
         shown.idle()
         shown.point(record)
-        shown.synthesis({"key": "s", "config": size, "target": "ecp5", "result": found})
+        shown.synthesis({"key": "s", "config": size, "target": "ecp5", "result": found, "failure": None})
         shown.synthesis({"key": "t", "config": size, "target": "ecp5", "result": None, "failure": "too large"})
         assert shown.remaining.now() is not None
     text = console.export_text()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from systolith.rtl.config import ConfigError, preset
-from systolith.sweep.space import MAX_POINTS, parse_list, points_of, read_file
+from systolith.sweep.space import MAX_POINTS, parse_list, points_of, read_file, replaced
 from systolith.sweep.workload import SweepError
 
 WORKLOADS = ["random:1x5@16/2/24", "bert-tiny:1x8"]
@@ -101,6 +101,29 @@ def test_a_file_holds_the_same_options(tmp_path: Path) -> None:
     points = points_of(read_file(path))
     assert [(p.rows, p.cols) for p in points] == [(2, 2), (2, 4)]
     assert all(p.config and p.config.axi_data_width == 64 for p in points)
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "options"),
+    [
+        ({"preset": "tiny", "dims": [4]}, {"config": "mine.toml"}, {"config": "mine.toml", "dims": [4]}),
+        ({"config": "mine.toml", "synth": "ecp5"}, {"preset": "tiny"}, {"preset": "tiny", "synth": "ecp5"}),
+        ({"preset": "tiny"}, {"preset": "small"}, {"preset": "small"}),
+        ({"preset": "tiny", "dims": [4]}, {"dims": ["8"]}, {"preset": "tiny", "dims": ["8"]}),
+        ({}, {"preset": "tiny", "config": "mine.toml"}, {"preset": "tiny", "config": "mine.toml"}),
+    ],
+)
+def test_options_replace_those_of_a_file_preset_and_config_each_other(
+    kept: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
+) -> None:
+    assert replaced(kept, given) == options
+
+
+def test_a_file_with_both_preset_and_config_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text('workload = ["bert-tiny:1x8"]\npreset = "tiny"\nconfig = "mine.toml"\n')
+    with pytest.raises(SweepError, match="preset and config exclude each other"):
+        points_of(replaced(read_file(path), {"dims": ["4"]}))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,16 @@ def test_records_of_another_origin_that_a_worker_sends_are_not_results(made: Mad
     assert opened(tmp_path).syntheses == {"k": area(made)}
 
 
+def test_a_synthesis_without_its_clock_is_tried_again_unless_the_device_is_too_small(
+    made: Made, tmp_path: Path
+) -> None:
+    store = opened(tmp_path)
+    for key, reason, done in (("a", "it was killed", False), ("b", "ERROR: no BELs remaining to implement", True)):
+        store.put_synthesis(area(made, key=key, result={"lut": 10.0, "mhz": None, "clock_failure": reason}))
+        assert (opened(tmp_path).done_synthesis(key) is not None) is done
+    assert store.done_synthesis("another") is None
+
+
 def test_results_are_json_lines_and_csv_with_everything_resolved(made: Made, tmp_path: Path) -> None:
     store = opened(tmp_path)
     for record in (made("16", None), made("4", 100), made("6x10", 90)):

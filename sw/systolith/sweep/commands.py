@@ -12,7 +12,7 @@ from rich.table import Table
 from systolith.rtl.config import Config
 from systolith.steps import steps
 
-from .space import LISTS, Point, parse_list, points_of, read_file
+from .space import LISTS, Point, parse_list, points_of, read_file, replaced
 from .workload import NAMES, SYNTAX, SweepError
 
 out = Console()
@@ -45,9 +45,9 @@ def sweep(
         "dims": dims, "workload": workload, "axi": axi, "scratchpad": scratchpad, "accumulator": accumulator,
         "lanes": lanes, "latency": latency, "bandwidth": bandwidth,
     }  # fmt: skip
-    options: dict[str, Any] = read_file(file) if file else {}
-    options |= {name: parse_list(text) for name in LISTS if (text := lists[name]) is not None}
-    options |= {name: str(v) for name, v in (("preset", preset), ("config", config), ("synth", synth)) if v is not None}
+    given: dict[str, Any] = {name: parse_list(text) for name in LISTS if (text := lists[name]) is not None}
+    given |= {name: str(v) for name, v in (("preset", preset), ("config", config), ("synth", synth)) if v is not None}
+    options = replaced(read_file(file), given) if file else given
     points = points_of(options)
     if scheduler is not None and jobs is not None:
         raise SweepError("--scheduler excludes --jobs: the cluster's workers decide")
@@ -61,7 +61,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
     from .record import Outcome
     from .schedule import Schedule, Synthesize
     from .store import JSON_LINES, TABLE, Store
-    from .synthesis import check_target
+    from .synthesis import check_target, missing, synthesis_title
     from .workers import dask_workers, local_workers
 
     if target is not None:
@@ -72,7 +72,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
     todo = {name: point for name, point in keyed.items() if store.done(name) is None}
     configs: dict[Config, None] = dict.fromkeys(point.config for point in points if point.config)
     areas = {synthesis_key(c.to_toml(), target): Synthesize(c, target) for c in configs} if target else {}
-    left = {name: task for name, task in areas.items() if (store.syntheses.get(name) or {}).get("result") is None}
+    left = {name: task for name, task in areas.items() if store.done_synthesis(name) is None}
     if len(todo) < len(keyed):
         err.print(f"{len(keyed) - len(todo)} of {len(keyed)} points are done already")
     interrupted = False
@@ -95,22 +95,23 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
         finally:
             store.write()
     records = [store.records[name] for name in keyed if name in store.records]
+    syntheses = [store.syntheses[name] for name in areas if name in store.syntheses]
     out.print(_table(records))
-    for record in records:
-        if record["failure"]:
-            named = f"{keyed[record['key']].title}, {record['outcome']}: {record['failure']}"
-            out.print(named, style="red", markup=False, highlight=False, soft_wrap=True)
-    bad = sum(record["outcome"] != Outcome.EXACT for record in records)
-    bad += sum(not (store.syntheses.get(name) or {}).get("result") for name in areas)
+    complaints = [f"{keyed[r['key']].title}, {r['outcome']}: {r['failure']}" for r in records if r["failure"]]
+    complaints += [f"{synthesis_title(r)}: {reason}" for r in syntheses if (reason := missing(r))]
+    for complaint in complaints:
+        out.print(complaint, style="red", markup=False, highlight=False, soft_wrap=True)
+    exact = sum(record["outcome"] == Outcome.EXACT for record in records)
     out.print(
-        f"{len(records)} of {len(keyed)} points, {sum(r['outcome'] == Outcome.EXACT for r in records)} bit-exact, "
-        f"{len(ended)} run this time: {output / JSON_LINES}, {output / TABLE}",
+        f"{len(records)} of {len(keyed)} points, {exact} bit-exact, {len(ended)} run this time: "
+        f"{output / JSON_LINES}, {output / TABLE}",
         soft_wrap=True,
-    )  # fmt: skip
+    )
     if interrupted:
         err.print("interrupted: nothing that finished is lost, and the same command goes on")
         return 130
-    return 1 if bad else 0
+    whole = sum(missing(record) is None for record in syntheses)
+    return 0 if exact == len(keyed) and whole == len(areas) else 1
 
 
 def _table(records: list[dict[str, Any]]) -> Table:

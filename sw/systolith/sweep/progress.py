@@ -10,6 +10,7 @@ from rich.text import Text
 
 from .record import Outcome, Record
 from .space import Point
+from .synthesis import missing, synthesis_title
 
 #: What a point costs beside its products, as products; simulations do some 40 million a second whatever the array,
 #: as smaller ones take more cycles and simulate faster.
@@ -91,10 +92,9 @@ class SweepProgress:
         """Count a synthesis and print its result."""
         self.remaining.finish(record["key"])
         self._bar.advance(self._task)
-        size = f"{record['config']['rows']}x{record['config']['cols']}, {record['target']}"
         self._bar.console.print(
-            f"{size}: {_listed(record['result']) if record['result'] else record['failure']}",
-            style=None if record["result"] else "red", markup=False, highlight=False, soft_wrap=True,
+            f"{synthesis_title(record)}: {_listed(record['result']) if record['result'] else record['failure']}",
+            style="red" if missing(record) else None, markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
 
 

@@ -30,8 +30,10 @@ SETTINGS = {
 }
 #: Options that take a list.
 LISTS = ("dims", "workload", *SETTINGS, "latency", "bandwidth")
+#: Options that name the accelerator that sizes and settings start from, of which there is one.
+BASES = ("preset", "config")
 #: All keys of a sweep's file.
-KEYS = (*LISTS, "preset", "config", "synth")
+KEYS = (*LISTS, *BASES, "synth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,12 @@ def read_file(path: Path) -> dict[str, Any]:
     if "config" in table:
         table["config"] = str(path.parent / table["config"])
     return table
+
+
+def replaced(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a file, replaced by those ``given`` on the command line: one of :data:`BASES` by either."""
+    dropped = BASES if any(name in given for name in BASES) else ()
+    return {name: value for name, value in kept.items() if name not in dropped} | given
 
 
 def base_config(options: dict[str, Any]) -> Config:

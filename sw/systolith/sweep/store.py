@@ -14,6 +14,7 @@ from systolith.rtl.config import Config
 
 from .check import check_record, check_result, check_synthesis
 from .record import Outcome, Record
+from .synthesis import is_final
 from .workload import SweepError
 
 JSON_LINES, TABLE = "results.jsonl", "results.csv"
@@ -77,6 +78,11 @@ class Store:
         """The record of a point that need not run again, if there is one."""
         found = self.records.get(key)
         return found if found and found["outcome"] != Outcome.FAILED else None
+
+    def done_synthesis(self, key: str) -> Record | None:
+        """The record of a synthesis that need not be tried again, if there is one."""
+        found = self.syntheses.get(key)
+        return found if found and is_final(found) else None
 
     def put(self, record: Record) -> None:
         """Keep a point's record, and now and then write the results."""

@@ -1,5 +1,6 @@
 """Area and clock of an accelerator of a sweep, from the same synthesis as ``systolith synth``."""
 
+import re
 from typing import Any
 
 from systolith.rtl.config import Config
@@ -10,6 +11,8 @@ from .workload import SweepError
 
 #: Seeds of place and route, and the MHz that it aims at.
 _SEEDS, _MHZ = 1, 100.0
+#: What nextpnr says of a design that the device has no room for: it would say so again.
+_TOO_LARGE = re.compile("no BELs remaining|at utilisation limit")
 
 
 def check_target(target: str) -> None:
@@ -69,3 +72,20 @@ def synthesis_record(
         "result": result,
         "failure": failure,
     }
+
+
+def missing(record: Record) -> str | None:
+    """Why a synthesis has no area, or no clock where there should be one; None if it has all."""
+    reason = record["failure"] or (record["result"] or {}).get("clock_failure")
+    return None if reason is None else str(reason)
+
+
+def is_final(record: Record) -> bool:
+    """Whether the next sweep need not try again: the synthesis has all, or the device is too small for its clock."""
+    reason = missing(record)
+    return reason is None or (record["failure"] is None and _TOO_LARGE.search(reason) is not None)
+
+
+def synthesis_title(record: Record) -> str:
+    """Size and target."""
+    return f"{record['config']['rows']}x{record['config']['cols']}, {record['target']}"
