@@ -1,7 +1,6 @@
 """Who is built and run when, and whose fault it is when a process dies."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from systolith.rtl.config import Config
 from systolith.sweep import schedule
 from systolith.sweep.fingerprint import synthesis_key, synthesis_origin
 from systolith.sweep.record import Outcome, Record
-from systolith.sweep.schedule import Build, Schedule, Synthesize, Task
+from systolith.sweep.schedule import Build, Built, Schedule, Synthesize, Task, build_simulator
 from systolith.sweep.space import Point, points_of
 from systolith.sweep.workers import Workers, local_workers
 from systolith.sweep.workload import SweepError
@@ -31,9 +31,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was done, in order, by tasks that do nothing."""
     done: list[Any] = []
 
-    def built(config: Any) -> str | None:
+    def built(config: Any) -> Built:
         done.append(("build", config.rows))
-        return "no compiler" if config.rows == 8 else None
+        return Built(True, "no compiler" if config.rows == 8 else None)
 
     def ran(point: Point, origin: str, name: str) -> Record:
         done.append(("run", point.rows, point.workload.encoder.tokens))
@@ -51,7 +51,10 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_hardware_is_built_once_and_runs_its_workloads_before_the_next_is_built(ended: list[Any]) -> None:
     points = points_of({"dims": [4, 2], "workload": WORKLOADS})
     finished: list[Record] = []
-    Schedule(points, [], finished.append, finished.append).run(Workers(threads, lambda: 1))
+    builds: list[Any] = []
+    told = Schedule(points, [], finished.append, finished.append, built=lambda c, made: builds.append((c.rows, made)))
+    told.run(Workers(threads, lambda: 1))
+    assert builds == [(4, True), (2, True)]
     assert ended == [
         ("build", 4), ("run", 4, 4), ("run", 4, 5), ("run", 4, 6), ("build", 2), ("run", 2, 4), ("run", 2, 5),
         ("run", 2, 6),
@@ -73,12 +76,32 @@ def test_what_cannot_be_built_fails_with_all_of_its_points_and_the_rest_goes_on(
     assert [(a["failure"], a["result"], a["origin"], a["key"]) for a in areas] == [("too large", None, *expected)]
 
 
+def test_a_build_says_whether_it_took_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    (config,) = {point.config for point in points_of({"dims": [4], "workload": WORKLOADS})}
+    assert config is not None
+
+    def translate(config: Config, report: Callable[[str], None]) -> None:
+        report("translating")
+
+    def fail(config: Config, report: Callable[[str], None]) -> None:
+        translate(config, report)
+        raise ValueError("no compiler")
+
+    for build, ended in (
+        (lambda config, report: None, Built(False)),
+        (translate, Built(True)),
+        (fail, Built(True, "no compiler")),
+    ):
+        monkeypatch.setattr(schedule, "build", build)
+        assert build_simulator(config) == ended
+
+
 def test_the_point_that_kills_its_process_is_found_and_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     points = points_of({"dims": [4], "workload": WORKLOADS})
 
     def submit(call: Callable[..., Future[Any]], task: Task) -> Future[Any]:
         if isinstance(task, Build):
-            return call(time.sleep, 0)
+            return call(Built, False)
         assert isinstance(task, Point)
         return call(os._exit, 1) if task is points[1] else call(dict, key=task.workload.name, outcome="bit-exact")
 

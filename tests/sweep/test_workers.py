@@ -1,7 +1,6 @@
 """The workers of a Dask scheduler: those that join late count."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from systolith.sweep.record import Record
-from systolith.sweep.schedule import Build, Schedule, Task
+from systolith.sweep.schedule import Build, Built, Schedule, Task
 from systolith.sweep.space import points_of
 from systolith.sweep.workers import dask_workers
 
@@ -27,7 +26,7 @@ def meet() -> Record:
 
 def test_workers_that_join_after_the_start_get_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     def submit(call: Callable[..., Future[Any]], task: Task) -> Future[Any]:
-        return call(time.sleep, 0) if isinstance(task, Build) else call(meet)
+        return call(Built, False) if isinstance(task, Build) else call(meet)
 
     monkeypatch.setattr(Schedule, "_submit", staticmethod(submit))
     points = points_of({"dims": [4], "workload": [f"random:1x{tokens}@16/2/24" for tokens in range(4, 10)]})

@@ -89,7 +89,7 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
             progress.synthesis(record)
 
         try:
-            Schedule(todo.values(), left.values(), finished, synthesized, progress.idle).run(workers)
+            Schedule(todo.values(), left.values(), finished, synthesized, progress.idle, progress.built).run(workers)
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -46,13 +46,22 @@ class Synthesize:
 Task = Build | Synthesize | Point
 
 
-def build_simulator(config: Config) -> str | None:
-    """Build, or find in the cache; the reason if that failed."""
+@dataclass(frozen=True)
+class Built:
+    """How a build ended: whether anything was ``made`` or all found in the cache, and why it failed if it did."""
+
+    made: bool
+    failure: str | None = None
+
+
+def build_simulator(config: Config) -> Built:
+    """Build, or find in the cache; never raises."""
+    taken: list[str] = []
     try:
-        build(config)
+        build(config, report=taken.append)
     except Exception as error:
-        return sentence(error)
-    return None
+        return Built(bool(taken), sentence(error))
+    return Built(bool(taken))
 
 
 class Schedule:
@@ -69,6 +78,8 @@ class Schedule:
         The same for syntheses.
     idle : function
         Told when there are no workers to give tasks to.
+    built : function of Config and bool
+        Told each configuration whose build ended, and whether it took work.
     """
 
     def __init__(
@@ -78,8 +89,9 @@ class Schedule:
         finished: Callable[[Record], None],
         synthesized: Callable[[Record], None],
         idle: Callable[[], None] = lambda: None,
+        built: Callable[[Config, bool], None] = lambda _, __: None,
     ) -> None:
-        self._finished, self._synthesized, self._idle = finished, synthesized, idle
+        self._finished, self._synthesized, self._idle, self._built = finished, synthesized, idle, built
         self._waiting: dict[Config, list[Point]] = {}
         self._ready: deque[Task] = deque()
         for point in points:
@@ -151,11 +163,13 @@ class Schedule:
         """Note the end of a task: its ``result``, or why it has none."""
         if isinstance(task, Build):
             points = self._waiting.pop(task.config)
-            failure = failure or result
-            if failure is None:
+            ended: Built = Built(False, failure) if failure else result
+            self._built(task.config, ended.made)
+            if ended.failure is None:
                 self._ready.extendleft(reversed(points))
-            for point in points if failure else ():
-                self._finished(_failed(point, failure or ""))
+            else:
+                for point in points:
+                    self._finished(_failed(point, ended.failure))
         elif isinstance(task, Synthesize):
             self._synthesized(result or synthesis_record(task.config, task.target, *task.expected, None, failure))
         else:
