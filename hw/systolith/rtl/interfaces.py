@@ -70,7 +70,7 @@ class UnitControl(Signature):
 
 
 class ScratchpadRead(Signature):
-    """``request`` carries row addresses; ``data`` follows ``READ_LATENCY`` cycles after each transfer."""
+    """``request`` carries row addresses; ``data`` holds each row for one cycle, ``READ_LATENCY`` after its transfer."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(
@@ -129,7 +129,7 @@ class AccumulatorAdd(Signature):
 
 
 class AccumulatorRead(Signature):
-    """``request`` carries row addresses; ``data`` follows ``READ_LATENCY`` cycles after each transfer."""
+    """``request`` carries row addresses; ``data`` holds each row for one cycle, ``READ_LATENCY`` after its transfer."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(

@@ -176,8 +176,9 @@ class Bench:
             for name, (port, bits) in ports.items():
                 row = pending[name].pop(0)
                 ctx.set(port.valid, row is not None)
-                if row is not None:
-                    ctx.set(Value.cast(port.data), pack(row, bits))
+                data = Value.cast(port.data)
+                # A row is there for one cycle.
+                ctx.set(data, self.random.getrandbits(len(data)) if row is None else pack(row, bits))
             ctx.set(dut.maximum.data, int(mem.maximum[maximum_address % c.statistics_rows]))
             ctx.set(Value.cast(dut.parameters.data), records[parameter_address % c.parameter_rows])
             ctx.set(dut.control.instruction.valid, bool(words))
@@ -281,11 +282,15 @@ def test_program_matches_its_definition(config, grant):
 def test_program_of_a_smaller_unit(left_out):
     config = dataclasses.replace(SMALLEST, **left_out)
     instructions = [i for i in program(config) if i.function in supported(config)]
-    golden = Memories(config)
-    results = [golden.execute(instruction) for instruction in instructions]
-    trace = Bench(Memories(config), 0.8).run(instructions)
-    for instruction, result, expected in zip(instructions, trace.results, results, strict=True):
-        np.testing.assert_array_equal(result, expected, err_msg=str(instruction))
+    memories, golden = Memories(config), Memories(config)
+    for instruction in instructions:
+        golden.execute(instruction)
+    trace = Bench(memories, 0.8).run(instructions)
+    # With others left out, one instruction may write over the result of the one before, which has not retired yet.
+    np.testing.assert_array_equal(memories.scratchpad, golden.scratchpad)
+    np.testing.assert_array_equal(memories.accumulator, golden.accumulator)
+    assert len(trace.retired) == len(instructions)
+    assert not trace.faults
 
 
 def test_results_use_the_range():

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,14 @@ async def take(dut: Any, stream: str, taken: Callable[[int], None], stalls: Stal
 
 
 async def serve_reads(dut: Any, port: str, memory: np.ndarray, stalls: Stalls) -> None:
-    """The far end of a read port: rows of ``memory`` (rows, elements), ``READ_LATENCY`` cycles after each transfer."""
+    """The far end of a read port: rows of ``memory`` (rows, elements), ``READ_LATENCY`` cycles after each transfer.
+
+    Each is there for one cycle, as from the memories' banks; in all others the data are random.
+    """
     valid, ready, payload = (getattr(dut, f"{port}__request__{name}") for name in ("valid", "ready", "payload"))
     answer, data = getattr(dut, f"{port}__valid"), getattr(dut, f"{port}__data")
     arriving: deque[int | None] = deque([None] * (READ_LATENCY - 1))
+    noise, bits = Random(port), len(data)
     answer.value = 0
     while True:
         offered = stalls.willing()
@@ -62,8 +67,7 @@ async def serve_reads(dut: Any, port: str, memory: np.ndarray, stalls: Stalls) -
         arriving.append(_word(memory[int(payload.value)]) if moved else None)
         word = arriving.popleft()
         answer.value = word is not None
-        if word is not None:
-            data.value = word
+        data.value = noise.getrandbits(bits) if word is None else word
 
 
 async def serve_writes(dut: Any, port: str, memory: np.ndarray, stalls: Stalls) -> None:
