@@ -14,12 +14,15 @@ from systolith.sim.benches.units.play import bits, play, struct
 @cocotb.test()
 @cocotb.parametrize(eagerness=[0.3, 0.7, 1.0], rows=[16, 0])
 async def random_traffic(dut: Any, eagerness: float, rows: int) -> None:
-    """Requests that stay until granted; in the first ``rows`` rows (so that reads meet writes), or in all of them."""
+    """Requests that stay until granted; in the first ``rows`` rows (so that reads meet writes), or in all of them.
+
+    Which of the two first readers goes before the other is drawn anew in every cycle.
+    """
     config = configuration()
     cycles = config.scratchpad_rows + effort(20_000)
     rng = random(int(10 * eagerness), rows)
     traffic = _Traffic(rng, cycles, eagerness, rows or config.scratchpad_rows)
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, Any] = {"give_way": traffic.give_way}
     for port, name in enumerate(Scratchpad.READERS):
         inputs[f"{name}__request__valid"] = traffic.reads[:, port] >= 0
         inputs[f"{name}__request__payload"] = np.maximum(traffic.reads[:, port], 0)
@@ -50,7 +53,7 @@ async def random_traffic(dut: Any, eagerness: float, rows: int) -> None:
 
 
 class _Traffic:
-    """Each cycle's requests (-1 is none), what is granted of them, and the rows that granted reads see.
+    """Each cycle's requests (-1 is none) and ``give_way``, what is granted, and the rows that granted reads see.
 
     First every row is cleared: the memory keeps its rows from test to test.
     """
@@ -65,6 +68,7 @@ class _Traffic:
         self.data = np.zeros((cycles, writers, width), np.uint8)
         self.granted = np.zeros((cycles, readers + writers), bool)
         self.seen = np.zeros((cycles, readers, width), np.uint8)
+        self.give_way = rng.integers(0, 2, cycles).astype(bool)
         begins = rng.random((cycles, readers + writers)) < eagerness
         addresses = rng.integers(0, rows, (cycles, readers + writers))
         new_masks = rng.integers(0, 2, (cycles, writers, width), np.uint8)
@@ -78,7 +82,7 @@ class _Traffic:
         begun = [0] * writers
         for cycle in range(cycles):
             taken: tuple[set[int], set[int]] = (set(), set())
-            for port in range(readers + writers):
+            for port in (1, 0, *range(2, readers + writers)) if self.give_way[cycle] else range(readers + writers):
                 if waiting[port] < 0 and begins[cycle, port]:
                     waiting[port] = int(addresses[cycle, port])
                     if port >= readers:
