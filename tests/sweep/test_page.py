@@ -1,6 +1,7 @@
 """The report: which figures there are, that the page stands alone, and that it says what was not run."""
 
 import base64
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from systolith.sweep.figures import MAX_BARS, plots
+from systolith.sweep.figures import MAX_BARS, MAX_SERIES, plots
 from systolith.sweep.page import write_report
-from systolith.sweep.record import Record
+from systolith.sweep.record import Outcome, Record
+from systolith.sweep.series import MEMORY_SETTINGS, series_of
 from systolith.sweep.workload import SweepError
 
 Made = Callable[..., Record]
@@ -50,6 +52,68 @@ def test_figures_say_what_is_measured_and_what_is_computed(made: Made) -> None:
         (axes,) = plot.draw().axes
         assert "measured on RTL" in axes.get_xlabel() + axes.get_ylabel()
         assert re.search(r"%|cycle", axes.get_ylabel() + axes.get_xlabel())
+
+
+def settings(made: Made) -> list[Record]:
+    """Runs that differ in every setting, so that names are as long as they get."""
+    area = {"ecp5": {"lut": 1000.0}}
+    grid = itertools.product([64, 128], ["512K", "1M"], ["256K", "512K"], [2, 4], [30, 100], [4, 16])
+    return [
+        made(
+            "16", 1000 + number, area, workload=["random:2x128@1024/16/4096"],
+            axi=[axi], scratchpad=[pad], accumulator=[acc], lanes=[lanes], latency=[latency], bandwidth=[bandwidth],
+        )
+        for number, (axi, pad, acc, lanes, latency, bandwidth) in enumerate(grid)
+    ]  # fmt: skip
+
+
+def test_long_names_and_many_series_stay_within_a_figure_and_apart(made: Made) -> None:
+    for plot in plots(settings(made)):
+        figure = plot.draw()
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        (legend,) = figure.legends
+        texts = [text.get_window_extent() for text in (*legend.get_texts(), *axes.get_yticklabels())]
+        assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in texts), plot.name
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(texts, 2)), plot.name
+        assert axes.bbox.height > 200, plot.name
+
+
+@pytest.mark.parametrize("name", ["utilization", "cycles", "area", "roofline"])
+def test_each_series_that_is_drawn_looks_different(name: str, made: Made) -> None:
+    records = settings(made)
+    (plot,) = [plot for plot in plots(records) if plot.name == name]
+    (legend,) = plot.draw().legends
+    markers = [handle for handle in legend.legend_handles if handle.get_marker() not in ("None", "_")]
+    among = [MEMORY_SETTINGS] if name == "area" else []
+    assert len(markers) == min(MAX_SERIES, len(series_of(records, *among)))
+    looks = [(line.get_marker(), line.get_fillstyle(), line.get_linestyle(), line.get_color()) for line in markers]
+    assert len(set(looks)) == len(looks)
+
+
+def test_many_series_are_cut_and_the_caption_says_so(made: Made) -> None:
+    few = [made("4", 1000 + latency, {"ecp5": {"lut": 9.0}}, latency=[latency]) for latency in range(1, MAX_SERIES + 1)]
+    many = [*few, *(made("8", 900 + latency, {"ecp5": {"lut": 9.0}}, latency=[latency]) for latency in range(1, 31))]
+    for name in ("utilization", "cycles", "area", "roofline"):
+        captions = [plot.caption for records in (few, many) for plot in plots(records) if plot.name == name]
+        assert "The first" not in captions[0]
+        assert f"The first {MAX_SERIES} of 30 series." in captions[1], name
+
+
+def test_runs_that_are_not_bit_exact_are_not_drawn_and_captions_say_so(made: Made, tmp_path: Path) -> None:
+    area = {"ecp5": {"lut": 1000.0}}
+    wrong = made("8", 10, area) | {"outcome": str(Outcome.WRONG), "bit_exact": False, "failure": "layer 0"}
+    for plot in plots([made("4", 1000, area), wrong]):
+        assert "Runs that are not bit-exact are left out: 1 of 2." in plot.caption
+        (axes,) = plot.draw().axes
+        labels = [text.get_text() for text in (*axes.get_xticklabels(), *axes.get_yticklabels(), *axes.texts)]
+        assert not any("8x8" in label for label in labels)
+        ran = [line for line in axes.lines if len(line.get_xdata()) and line.get_marker() not in ("None", "_")]
+        assert all(len(line.get_xdata()) == 1 for line in ran)
+    write_report([wrong], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<figure>" not in page
+    assert "layer 0" in page
 
 
 def test_labels_of_a_figure_do_not_overlap(made: Made) -> None:

@@ -1,5 +1,6 @@
 """The figures of a report, each from the records of a sweep, with matplotlib and without a display."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from systolith.analysis.causes import CAUSES
 
-from .record import Record
+from .record import Outcome, Record
 from .series import (
     MEMORY_SETTINGS,
     Area,
@@ -31,19 +32,26 @@ from .series import (
 #: Okabe and Ito's colours, told apart by nearly everyone; then the same again with other markers.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vPX"
+#: One for each bandwidth of a roof.
+_DASHES: Any = ("-", "--", "-.", ":", (0, (8, 3)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
 #: One colour for each cause: the array's work, then what it waited for.
 _CAUSE_COLOURS = (
     "#0072b2", "#f0e442", "#e69f00", "#bbbbbb", "#d55e00", "#cc79a7", "#56b4e9", "#009e73", "#777777",
 )  # fmt: skip
-#: Most bars of the causes, and most lines of one figure; the page's table has the others.
-MAX_BARS, MAX_SERIES = 40, 14
-_WIDTH, _HEIGHT = 8.0, 4.8
+#: Most bars of the causes, and most series of one figure, as many as look different; the page's table has the others.
+MAX_BARS, MAX_SERIES = 40, 2 * len(_MARKERS)
+#: Inches of a figure, which grows with long names; least ones of the bars beside their names.
+_WIDTH, _HEIGHT, _BARS_WIDTH = 8.0, 4.8, 4.0
+#: Points of a legend's text and of all other; inches a point of a character's width.
+_LEGEND_SIZE, _SIZE, _CHARACTER = 9.0, 10.0, 0.008
+#: Inches of a legend's line, and of what stands before and after its text; lines that a figure's height allows for.
+_LEGEND_LINE, _LEGEND_HANDLE, _LEGEND_LINES = 0.19, 0.6, 4
 #: Share of an axis that the name of a size takes.
 _LABEL_SHARE = 0.08
 _GREY = "#555555"
 _BOUND: dict[str, Any] = {"linestyle": ":", "marker": "_", "linewidth": 1.2}
 _STYLE: dict[Any, Any] = {
-    "font.size": 10.0, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
+    "font.size": _SIZE, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
     "svg.hashsalt": "systolith", "legend.frameon": False, "axes.axisbelow": True,
 }  # fmt: skip
 
@@ -58,55 +66,73 @@ class Plot:
 
 
 def plots(records: Sequence[Record]) -> list[Plot]:
-    """The figures that these records allow: ``records`` are those that ran, all of them bit-exact or not."""
-    rest = f" The first {MAX_BARS} of {len(records)} runs." if len(records) > MAX_BARS else ""
+    """The figures that ``records``, those that ran, allow: the bit-exact ones are drawn, captions name the rest."""
+    every, records = len(records), [record for record in records if record["outcome"] == Outcome.EXACT]
+    if not records:
+        return []
+    wrong = every - len(records)
+    only = f" Runs that are not bit-exact are left out: {wrong} of {every}." if wrong else ""
+    rest = _first(MAX_SERIES, len(series_of(records)), "series") + only
     shown = [
         Plot(
             "utilization",
             "Share of the array's multiply-accumulates that did work, against its size. Measured on the RTL. Lines "
-            "join square arrays.",
+            f"join square arrays.{rest}",
             lambda: utilization(records),
         ),
         Plot(
             "cycles",
             "Cycles against the size of the array. Solid: measured on the RTL. Dotted: the bound, computed as "
-            "max(MACs / (rows x cols), bytes / bandwidth), every byte once.",
+            f"max(MACs / (rows x cols), bytes / bandwidth), every byte once.{rest}",
             lambda: cycles(records),
         ),
         Plot(
             "roofline",
             "Multiply-accumulates a cycle against those for each byte on the busier direction of the bus. Points: "
-            "measured on the RTL. Lines: the roofs, computed from array size and bus width.",
+            f"measured on the RTL. Lines: the roofs, computed from array size and bus width.{rest}",
             lambda: roofline(records),
         ),
         Plot(
             "causes",
             "Where the cycles went: what the array did or waited for in each cycle of a run, in percent of its cycles. "
-            f"Measured on the RTL.{rest}",
+            f"Measured on the RTL.{_first(MAX_BARS, len(records), 'runs')}{only}",
             lambda: where_cycles_went(records),
         ),
     ]
     area = area_of(records)
     if area is not None:
+        placed = _by_memory(records, area)
         shown.insert(
             2,
             Plot(
                 "area",
                 f"Cycles (measured on the RTL) against area (synthesised for {area.target}). The line joins "
-                "what no other accelerator beats in both: the Pareto front.",
+                "what no other accelerator beats in both: the Pareto front."
+                f"{_first(MAX_SERIES, len(placed), 'series')}{only}",
                 lambda: cycles_against_area(records, area),
             ),
         )
     return shown
 
 
+def _first(most: int, found: int, what: str) -> str:
+    """The sentence of a caption that says that not all are drawn, if so."""
+    return f" The first {most} of {found} {what}." if found > most else ""
+
+
+def _by_memory(records: Sequence[Record], area: Area) -> dict[str, list[Record]]:
+    """Those whose area is known, by workload and memory."""
+    return series_of([record for record in records if area(record) is not None], MEMORY_SETTINGS)
+
+
 def utilization(records: Sequence[Record]) -> Figure:
     """MACs / (rows x cols x cycles) against array size, a line for each workload and setting."""
     with style():
         figure, axes = _figure()
-        for number, (label, members) in enumerate(_lines(records)):
+        lines = _lines(series_of(records))
+        for number, (label, members) in enumerate(lines):
             _points(axes, members, [100 * r["utilization"] for r in members], label, _look(number))
-        _sizes(axes, records)
+        _sizes(axes, _drawn(lines))
         axes.set_ylim(0, 105)
         axes.set_ylabel("array utilization (%), measured on RTL")
         _legend(figure, axes)
@@ -117,14 +143,15 @@ def cycles(records: Sequence[Record]) -> Figure:
     """Cycles, measured, and their bound, computed, against array size."""
     with style():
         figure, axes = _figure()
-        for number, (label, members) in enumerate(_lines(records)):
+        lines = _lines(series_of(records))
+        for number, (label, members) in enumerate(lines):
             look = _look(number)
             _points(axes, members, [r["cycles"] for r in members], label, look)
             bound = [r["bound_cycles"] for r in members]
             axes.plot([peak(r) for r in members], bound, color=look["color"], **_BOUND)
         axes.plot([], [], color=_GREY, label="bound (computed)", **_BOUND)
         _logarithmic(axes, "y")
-        _sizes(axes, records)
+        _sizes(axes, _drawn(lines))
         axes.set_ylabel("cycles, measured on RTL")
         _legend(figure, axes)
         return figure
@@ -134,24 +161,26 @@ def roofline(records: Sequence[Record]) -> Figure:
     """The measured points below the roofs of their accelerators; a roof for each array size and bandwidth."""
     with style():
         figure, axes = _figure()
-        places = [(intensity(record), record["macs"] / record["cycles"]) for record in records]
-        low, high = min(x for x, _ in places) / 4, max(x for x, _ in places) * 4
+        lines = _lines(series_of(records))
+        records = _drawn(lines)
+        low, high = min(map(intensity, records)) / 4, max(map(intensity, records)) * 4
         roofs = sorted({(peak(record), roof(record)) for record in records}, reverse=True)
         sizes = _size_names(records)
         colours = {size: _COLOURS[i % len(_COLOURS)] for i, size in enumerate(sizes)}
-        styles = dict(zip(sorted({bandwidth for _, bandwidth in roofs}), ("-", "--", "-.", ":"), strict=False))
+        dashes = dict(zip(sorted({bandwidth for _, bandwidth in roofs}), itertools.cycle(_DASHES), strict=False))
         for size, bandwidth in roofs:
             edge = [low, min(max(size / bandwidth, low), high), high]
             axes.plot(
                 edge, [min(size, bandwidth * x) for x in edge], color=colours[size], linewidth=1.2,
-                linestyle=styles.get(bandwidth, ":"), label=f"roof of {' and '.join(sizes[size])}, {bandwidth} B/cycle",
+                linestyle=dashes[bandwidth], label=f"roof of {' and '.join(sizes[size])}, {bandwidth} B/cycle",
             )  # fmt: skip
-        for number, (label, members) in enumerate(_lines(records)):
-            axes.scatter(
-                [intensity(r) for r in members], [r["macs"] / r["cycles"] for r in members],
-                c=[colours[peak(r)] for r in members], marker=_MARKERS[number % len(_MARKERS)], s=36, zorder=3,
-            )  # fmt: skip
-            axes.plot([], [], color=_GREY, linestyle="", marker=_MARKERS[number % len(_MARKERS)], label=label)
+        for number, (label, members) in enumerate(lines):
+            # Colours are those of sizes: the second half of the series has open markers.
+            turn, kind = divmod(number, len(_MARKERS))
+            look: dict[str, Any] = {"linestyle": "", "marker": _MARKERS[kind], "fillstyle": ("full", "none")[turn]}
+            for r in members:
+                axes.plot([intensity(r)], [r["macs"] / r["cycles"]], color=colours[peak(r)], zorder=3, **look)
+            axes.plot([], [], color=_GREY, label=label, **look)
         _logarithmic(axes, "x")
         _logarithmic(axes, "y")
         axes.set_xlim(low, high)
@@ -165,8 +194,8 @@ def cycles_against_area(records: Sequence[Record], area: Area) -> Figure:
     """Cycles of each workload and memory against the area of the accelerator, with the Pareto front of each."""
     with style():
         figure, axes = _figure()
-        known = [record for record in records if area(record) is not None]
-        for number, (label, members) in enumerate(list(series_of(known, MEMORY_SETTINGS).items())[:MAX_SERIES]):
+        lines = _lines(_by_memory(records, area))
+        for number, (label, members) in enumerate(lines):
             look = _look(number)
             places = [(area(r) or 0.0, r["cycles"]) for r in members]
             axes.plot(*zip(*places, strict=True), label=label, **(look | {"linestyle": ""}))
@@ -176,7 +205,7 @@ def cycles_against_area(records: Sequence[Record], area: Area) -> Figure:
         _logarithmic(axes, "x")
         _logarithmic(axes, "y")
         axes.margins(x=0.08)
-        _name_areas(axes, known, area)
+        _name_areas(axes, _drawn(lines), area)
         axes.set_xlabel(f"area ({area.unit}), synthesised for {area.target}")
         axes.set_ylabel("cycles, measured on RTL")
         _legend(figure, axes)
@@ -207,6 +236,7 @@ def where_cycles_went(records: Sequence[Record]) -> Figure:
         chosen = list(records)[:MAX_BARS]
         titles = point_titles(records)[:MAX_BARS]
         figure, axes = _figure(height=1.7 + 0.32 * len(chosen))
+        figure.set_figwidth(max(_WIDTH, _BARS_WIDTH + _CHARACTER * _SIZE * max(map(len, titles))))
         labels = [label for _, label in CAUSES]
         left = [0.0] * len(chosen)
         for colour, label in zip(_CAUSE_COLOURS, labels, strict=True):
@@ -233,10 +263,14 @@ def _figure(height: float = _HEIGHT) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _lines(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
+def _lines(series: dict[str, list[Record]]) -> list[tuple[str, list[Record]]]:
     """The first series, each by rising array size."""
-    found = list(series_of(records).items())[:MAX_SERIES]
-    return [(label, sorted(members, key=peak)) for label, members in found]
+    return [(label, sorted(members, key=peak)) for label, members in list(series.items())[:MAX_SERIES]]
+
+
+def _drawn(lines: Sequence[tuple[str, list[Record]]]) -> list[Record]:
+    """The records of all lines."""
+    return [record for _, members in lines for record in members]
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -284,9 +318,14 @@ def _sizes(axes: Axes, records: Sequence[Record]) -> None:
 
 
 def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Below the axes, where it covers nothing."""
+    """Below the axes, where it covers nothing, in columns that are wide enough; the figure grows with a long one."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
+    widest = _LEGEND_HANDLE + _CHARACTER * _LEGEND_SIZE * max(map(len, labels))
+    columns = max(1, min(columns, int(_WIDTH / widest)))
+    figure.set_figwidth(max(figure.get_figwidth(), widest))
+    lines = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_LINE * max(0, lines - _LEGEND_LINES))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=_LEGEND_SIZE)
 
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
