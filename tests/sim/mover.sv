@@ -1,7 +1,8 @@
 // A stand-in for the accelerator, quick to build, that makes the memory work: it copies PROGRAM_LENGTH times 32
 // bytes from PROGRAM_BASE to the base of region 0, in bursts of BEATS beats, as fast as the memory lets it.
 // Each burst counts as an instruction of unit LOAD, issued at its read address and retired by its write response.
-// The size of region 1 in bytes, if it is not 0, names a breach of the protocol that it commits.
+// The size of region 1 in bytes, if it is not 0, names a breach of the protocol that it commits; until that register is
+// written, plusarg +breach does.
 module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING = 64) (
   input clk, input rst, output irq,
   input [11:0] s_axi__awaddr, input s_axi__awvalid, output s_axi__awready,
@@ -27,6 +28,7 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING =
   wire [31:0] bursts = registers[10] * 32 / BURST;
   wire [ADDRESS-1:0] source = {registers[9], registers[8]};
   wire [ADDRESS-1:0] target = {registers[65], registers[64]};
+  initial if (!$value$plusargs("breach=%d", registers[70])) registers[70] = 0;
   wire [31:0] breach = registers[70];
   wire write = s_axi__awvalid && s_axi__wvalid && !s_axi__bvalid;
   assign s_axi__awready = write;
@@ -42,9 +44,10 @@ module systolith #(parameter WIDTH = 64, ADDRESS = 40, BEATS = 16, OUTSTANDING =
   assign {m_axi__arlen, m_axi__awlen} = {2{8'(BEATS - 1)}};
   assign {m_axi__arsize, m_axi__awsize} = {2{3'($clog2(WIDTH / 8)) - 3'(breach == 6)}};
   assign {m_axi__arburst, m_axi__awburst} = {2{2'(breach != 7)}};
-  assign m_axi__arvalid = busy && reads != bursts && reads - reads_ended < OUTSTANDING;
-  assign m_axi__awvalid = busy && writes != bursts + 32'(breach == 8) && writes - responses < OUTSTANDING;
-  assign m_axi__wvalid = m_axi__rvalid;
+  assign m_axi__arvalid = busy && reads != bursts && reads - reads_ended < OUTSTANDING || rst && breach == 14;
+  assign m_axi__awvalid = busy && writes != bursts + 32'(breach == 8) && writes - responses < OUTSTANDING
+                          || rst && breach == 15;
+  assign m_axi__wvalid = m_axi__rvalid || rst && breach == 16;
   assign m_axi__rready = m_axi__wready;
   assign m_axi__wdata = breach == 9 && !m_axi__wready ? ~m_axi__rdata : m_axi__rdata;
   assign m_axi__wstrb = breach == 10 && !m_axi__wready ? '0 : '1;

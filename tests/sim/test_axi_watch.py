@@ -29,11 +29,21 @@ async def copy(dut):
     await csr.write("PROGRAM_BASE_LO", 0x1000)
     await csr.write("PROGRAM_LENGTH", 8)
     await csr.write("REGION0_BASE_LO", 0x8000)
-    await csr.write("REGION1_SIZE", BREACH)
     await csr.write("CONTROL", 1)
     await with_timeout(RisingEdge(dut.irq), 5000, "ns")
     await ClockCycles(dut.clk, 2)
     assert ram.read(0x8000, 256) == bytes(range(256))
+
+@cocotb.test()
+async def reset_amid(dut):
+    AxiRam(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst, size=1 << 16)
+    csr = Registers(dut)
+    await reset(dut)
+    await csr.write("PROGRAM_LENGTH", 1024)
+    await csr.write("CONTROL", 1)
+    await ClockCycles(dut.clk, 2)
+    assert dut.m_axi_arvalid.value and dut.m_axi_wvalid.value
+    await reset(dut)
 """
 
 
@@ -46,13 +56,16 @@ async def copy(dut):
         (7, "AR burst is not incrementing"),
         (11, "W wlast is not on the last beat"),
         (13, "an interrupt before the last response"),
+        (14, "AR is valid in reset"),
+        (16, "W is valid in reset"),
     ],
 )
 def test_a_breach_ends_the_simulation(breach: int, says: str | None, tmp_path: Path) -> None:
     simulator = build(preset("tiny"), verilog=MOVER, memory=MemoryPort.PORTS)
-    (tmp_path / "mover_copy.py").write_text(_BENCH.replace("BREACH", str(breach)))
+    (tmp_path / "mover_copy.py").write_text(_BENCH)
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    with launch(simulator, "mover_copy", directory=tmp_path, env=env) as simulation:
+    plusargs = [f"+breach={breach}"]
+    with launch(simulator, "mover_copy", directory=tmp_path, plusargs=plusargs, env=env) as simulation:
         assert simulation.wait(60)
     log = (tmp_path / "simulation.log").read_text()
     results = tmp_path / "results.xml"

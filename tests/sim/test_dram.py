@@ -1,5 +1,6 @@
 """The memory, the launcher and the run bench, with a mover of data in the accelerator's place."""
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from systolith.rtl.interfaces import Fault
-from systolith.runtime.device import DeviceFault
+from systolith.runtime.device import AcceleratorError, DeviceFault
 from systolith.runtime.rtl import RtlDevice
 from systolith.sim.dram import BusError, DramSettings
 from systolith.sim.toolchain import SimulationError
@@ -19,6 +20,16 @@ Mover = Callable[..., RtlDevice]
 DATA = np.random.default_rng(1).integers(0, 256, 1 << 14, dtype=np.uint8)
 BEATS = DATA.size // 8
 EMPTY = np.zeros_like(DATA)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Breach(DramSettings):
+    """A memory with an argument for the mover: the breach that it commits from the first cycle on."""
+
+    number: int
+
+    def plusargs(self) -> list[str]:
+        return [*super().plusargs(), f"+breach={self.number}"]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,13 @@ def test_each_rule_of_the_protocol_is_checked(mover: Mover, breach: int, rule: s
         device.run(DATA, [EMPTY, np.zeros(breach, np.uint8)])
 
 
+@pytest.mark.parametrize(("breach", "channel"), [(14, "AR"), (15, "AW"), (16, "W")])
+def test_nothing_is_asked_for_in_reset(mover: Mover, breach: int, channel: str) -> None:
+    """In the four cycles of a reset there are three violations: of the first one the master cannot know yet."""
+    with pytest.raises(SimulationError, match=rf"protocol 3 times, first in cycle \d+: {channel} is valid in reset"):
+        mover(memory=_Breach(number=breach)).run(DATA, [EMPTY])
+
+
 @pytest.mark.parametrize(
     ("declared", "rule"),
     [((8, 64), "AR burst is too long"), ((16, 8), "A[RW] more bursts are outstanding than declared")],
@@ -122,6 +140,36 @@ def test_a_hang_ends(mover: Mover) -> None:
         mover(watchdog=100).run(DATA[:0], [EMPTY])
     with pytest.raises(SimulationError, match="hangs: no end within 5000 cycles"):
         mover(max_cycles=5000).run(DATA[:0], [EMPTY])
+
+
+def test_a_hang_leaves_what_was_recorded(mover: Mover) -> None:
+    """Cycles count from the program's first, as in a run that ends; there are no counters to tell them from."""
+    with pytest.raises(AcceleratorError) as caught:
+        mover(max_cycles=5000, activity=True).run(DATA[:0], [EMPTY])
+    result = caught.value.result
+    assert result.counters == {}
+    assert result.activity is not None
+    assert 4900 < result.activity.ended == result.activity.last < 5100
+    starts, ends = result.activity.intervals("run")
+    assert (starts.tolist(), ends.tolist()) == ([0], [result.activity.ended])
+    assert result.events is not None
+    with pytest.raises(AcceleratorError) as caught:
+        mover(max_cycles=5000).run(DATA[:0], [EMPTY])
+    assert (caught.value.result.activity, caught.value.result.events) == (None, None)
+
+
+def test_a_fault_leaves_what_was_recorded(mover: Mover) -> None:
+    device = mover(activity=True)
+    low = device.dram_base + DATA.size + 0x1000
+    device.memory = DramSettings(error=BusError(low=low, high=low + 8))
+    with pytest.raises(DeviceFault) as caught:
+        device.run(DATA, [EMPTY])
+    result = caught.value.result
+    assert result is not None
+    assert result.activity is not None
+    assert result.activity.ended == result.counters["cycles"]
+    assert result.events is not None
+    assert 0 <= result.events["cycle"].min() <= result.events["cycle"].max() < 2 * BEATS
 
 
 def children() -> set[str]:

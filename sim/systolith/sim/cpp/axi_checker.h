@@ -2,8 +2,9 @@
 //
 // Checked: valid stays and payload is stable until ready; bursts are incrementing, of whole aligned beats, no longer
 // than the configuration allows, within one 4 KiB page and of a legal identifier; wlast marks the last beat exactly;
-// no more bursts wait for their end than declared; and, where the host's grants are known, no burst leaves them. That
-// every response is consumed in the end is for whoever ends the simulation to see, from the bursts that still wait.
+// no more bursts wait for their end than declared; nothing is asked for in a reset, but for its first cycle; and, where
+// the host's grants are known, no burst leaves them. That every response is consumed in the end is for whoever ends the
+// simulation to see, from the bursts that still wait.
 
 #pragma once
 
@@ -42,6 +43,18 @@ public:
     AxiChecker(Shared& shared, unsigned bus_bytes, unsigned longest, unsigned outstanding)
         : shared_{shared}, bus_bytes_{bus_bytes}, longest_{longest}, outstanding_{outstanding} {}
 
+    // Every cycle, those of a reset included. In the first cycle of `rst` the master cannot know of it yet; from the
+    // next on no valid of its own is high.
+    void observe_reset(bool rst, const Address& read, const Address& write, bool data_valid) {
+        if (rst && resetting_) {
+            if (read.valid) violation("AR", kInReset, read.address);
+            if (write.valid) violation("AW", kInReset, write.address);
+            if (data_valid) violation("W", kInReset, 0);
+        }
+        resetting_ = rst;
+    }
+
+    // Every cycle in which neither end is in reset.
     void observe(const Bus& bus) {
         Status& status = shared_.status;
         if (bus.read.valid || bus.write.valid || bus.data_valid) status.last_request = status.cycles;
@@ -69,6 +82,8 @@ public:
     }
 
 private:
+    static constexpr const char* kInReset = "is valid in reset";
+
     // The rules of one address channel; `held` is its payload when valid met no ready in the last cycle.
     void address(const char* channel, Address& held, const Address& now, bool taken) {
         if (held.valid && (!now.valid || now.address != held.address || now.info != held.info))
@@ -138,6 +153,7 @@ private:
     const unsigned bus_bytes_;
     const unsigned longest_;
     const unsigned outstanding_;
+    bool resetting_ = false;  // `rst` was high in the last cycle
     Address held_read_{};
     Address held_write_{};
     bool held_valid_ = false;

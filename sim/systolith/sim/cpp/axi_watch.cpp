@@ -39,10 +39,15 @@ extern "C" void watch_tick(unsigned flags, uint64_t araddr, unsigned arinfo, uin
     const auto bit = [flags](unsigned n) { return (flags >> n & 1) != 0; };
     Status& status = watch->shared.status;
     ++status.cycles;
-    if (bit(0)) return watch->checker.reset();
-    watch->checker.observe({{bit(2), araddr, arinfo}, {bit(4), awaddr, awinfo}, bit(2) && bit(3), bit(4) && bit(5),
-                            bit(6), bit(6) && bit(7), bit(8), reinterpret_cast<const uint8_t*>(wdata), wstrb,
-                            bit(9) && bit(10), bit(11), bit(12) && bit(13)});
+    const Address read{bit(2), araddr, arinfo}, write{bit(4), awaddr, awinfo};
+    watch->checker.observe_reset(bit(0), read, write, bit(6));
+    if (bit(0)) {
+        watch->checker.reset();
+    } else {
+        watch->checker.observe({read, write, bit(2) && bit(3), bit(4) && bit(5), bit(6), bit(6) && bit(7), bit(8),
+                                reinterpret_cast<const uint8_t*>(wdata), wstrb, bit(9) && bit(10), bit(11),
+                                bit(12) && bit(13)});
+    }
     if (status.violations) fail(status.first_violation);
     if (bit(1) && status.reads_waiting + status.writes_waiting) fail("an interrupt before the last response");
 }

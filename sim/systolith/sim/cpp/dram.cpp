@@ -132,6 +132,7 @@ public:
     unsigned tick(const Inputs& in, uint8_t* read_data) {
         ++status_.cycles;
         if (control_.timing != timing_) retime();
+        checker_.observe_reset(in.reset, in.read, in.write, in.write_valid);
         const bool idle = in.reset || control_.forget;
         if (idle) {
             forget();
