@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from systolith import cli
 from systolith.models import minilm
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.export import bundle
+from systolith.runtime.device import AcceleratorError, Device, RunResult, open_device
 
 RANDOM = ["--model", "random", "--hidden", "16", "--heads", "2", "--ffn", "24", "--seq", "5", "--layers", "1"]
 
@@ -56,6 +58,56 @@ def test_run_on_the_rtl_reports_every_field(
     printed = capsys.readouterr().out
     assert "yes, every layer" in printed
     assert f"{record['cycles']:,}" in printed
+
+
+def test_a_fault_leaves_the_timeline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "open_device", partial(open_device, watchdog=100))
+    trace, record = tmp_path / "trace.json", tmp_path / "record.json"
+    arguments = [*RANDOM, "--preset", "tiny", "--latency", "500", "--trace", str(trace), "--json", str(record)]
+    assert systolith(monkeypatch, "run", *arguments) == 1
+    said = capsys.readouterr()
+    fault = "the accelerator stopped at instruction 0: WATCHDOG (fault 7)"
+    assert said.err.splitlines()[-1] == f"systolith: {fault}"
+    assert f"{trace}: cycles 0 to 100" in said.out
+    assert json.loads(trace.read_text())["otherData"]["stopped"] == fault
+    assert not record.exists()
+
+
+class Hanging(Device):
+    """Ends as a hang does, having left nothing."""
+
+    config = PRESETS["tiny"]
+
+    def run(self, program: object, regions: object) -> RunResult:
+        result = RunResult(counters={}, regions=[], events=None, wall_seconds=0.0, simulated=True)
+        raise AcceleratorError("the accelerator hangs: no end", result)
+
+
+def test_a_hang_is_explained_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "open_device", lambda *_, **__: Hanging())
+    monkeypatch.setattr("systolith.runtime.explain.explain", lambda *_: "instruction 3 hangs")
+    trace = tmp_path / "trace.json"
+    assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny", "--trace", str(trace), "--explain") == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == "systolith: the accelerator hangs: no end"
+    assert said.out.splitlines() == [f"{trace} is not written: no program ran", "instruction 3 hangs"]
+    assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny") == 1
+
+
+def test_a_window_behind_the_end_is_said_after_the_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace, record = tmp_path / "trace.json", tmp_path / "record.json"
+    arguments = [*RANDOM, "--preset", "tiny", "--trace", str(trace), "--trace-from", "100000", "--json", str(record)]
+    assert systolith(monkeypatch, "run", *arguments) == 2
+    last = json.loads(record.read_text())["cycles"] - 1
+    sentence = f"nothing to show in {trace}: the program ended in cycle {last:,}, before --trace-from 100,000"
+    assert capsys.readouterr().err.splitlines()[-1] == f"systolith: {sentence}"
+    assert not trace.exists()
 
 
 def test_compile_disassemble_and_run_a_program(
@@ -139,6 +191,10 @@ def test_verilog_writes_all_of_its_files_or_none(
         (["run", *RANDOM, "--vcd", "x.vcd", "--fst", "x.fst"], "--vcd and --fst exclude each other"),
         (["run", *RANDOM, "--backend", "functional", "--explain"], "--explain needs --backend rtl"),
         (["run", *RANDOM, "--trace-from", "5"], "--trace-from and --trace-cycles need --trace, --vcd or --fst"),
+        (["run", *RANDOM, "--trace", "z", "--json", "z"], "cannot write z: both --trace and --json name it"),
+        (["run", *RANDOM, "--vcd", "z", "--json", "./z.gtkw"], "both GTKWave's layout of --vcd and --json name it"),
+        (["run", *RANDOM, "--program", "z", "--json", "z"], "cannot write z: --program reads it"),
+        (["bench", "--against", "z", "--renew", "--json", "z"], "cannot write z: both --against and --json name it"),
         (["run", *RANDOM, "--fst", "/nowhere/x"], "cannot write /nowhere/x: there is no directory /nowhere"),
         (["synth", "--preset", "tiny", "--seeds", "1"], "--seeds and --mhz need --pnr"),
         (["synth", "--preset", "tiny", "--target", "xc7", "--mhz", "50"], "--seeds and --mhz need --pnr"),

@@ -41,7 +41,7 @@ from systolith.options import (
 )
 from systolith.rtl.config import Config, ConfigError
 from systolith.rtl.isa import InstructionError, disassemble
-from systolith.runtime.device import BACKENDS, Device, DeviceFault, open_device
+from systolith.runtime.device import BACKENDS, AcceleratorError, Device, DeviceFault, RunResult, open_device
 from systolith.runtime.session import run_encoder
 from systolith.sim.dram import MOST_TIMING
 from systolith.sim.toolchain import SimulationError
@@ -111,6 +111,15 @@ def _progress(instructions: int, simulated: bool) -> Iterator[dict[str, Callable
             }
 
 
+def _leave(files: TraceFiles, program: Program, result: RunResult, stopped: str = "") -> bool:
+    """Write what was to be seen of a run, and say so; False if there is nothing in the window asked for."""
+    for line in files.write(program, result, stopped):
+        out.print(escape(line), soft_wrap=True)
+    if missed := files.missed(result):
+        typer.echo(f"systolith: {missed}", err=True)
+    return not missed
+
+
 @app.command()
 @grouped
 def run(
@@ -140,7 +149,7 @@ def run(
     if program is not None and mapping.named:
         raise UsageError("--mapping says how to compile, and --program is compiled")
     mapping.checked_objective()
-    check_writable(json_file)
+    check_outputs({**files.outputs, "--json": json_file}, {"--config": accelerator.config, "--program": program})
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(encoder)
     with steps(err, "compiling") as step:
@@ -152,16 +161,18 @@ def run(
         options = {**asdict(memory), "peek": explain, **files.options(hardware)}
     for line in files.announce(hardware):
         err.print(escape(line))
+    stopped: DeviceFault | AcceleratorError | None = None
     with _progress(len(compiled.operation_of), simulated) as callbacks:
         device: Device = open_device(hardware, backend, **options, **callbacks)
         try:
             outcome = run_encoder(bundle.quantized, x, device, program=compiled)
-        except DeviceFault as fault:
-            if not explain:
-                raise
-            err.print(escape(str(fault)))
-            outcome = None
-    if outcome is None or (explain and not outcome.bit_exact):
+        except (DeviceFault, AcceleratorError) as failure:
+            outcome, stopped = None, failure
+    if stopped is not None:
+        typer.echo(f"systolith: {stopped}", err=True)
+        if stopped.result is not None:
+            _leave(files, compiled, stopped.result, str(stopped))
+    if explain and (outcome is None or not outcome.bit_exact):
         from systolith.runtime.explain import explain as explain_run
         from systolith.runtime.rtl import RtlDevice
 
@@ -179,12 +190,13 @@ def run(
         cosine=bundle.cosine(encoder.text, outcome.outputs[-1]),
     )
     print_run(out, record)
-    for line in files.write(outcome.program, outcome.result):
-        out.print(escape(line), soft_wrap=True)
     if json_file is not None:
         write_whole(json_file, json.dumps(record, indent=2) + "\n")
+    shown = _leave(files, compiled, outcome.result)
     if not outcome.bit_exact:
         raise typer.Exit(1)
+    if not shown:
+        raise typer.Exit(2)
 
 
 @app.command("compile")
@@ -199,7 +211,7 @@ def compile_command(
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
     hardware = accelerator.configuration()
     mapping.checked_objective()
-    check_writable(output)
+    check_outputs({"--output": output}, {"--config": accelerator.config})
     bundle, x = _model(encoder)
     with steps(err, "compiling") as step:
         plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryOptions().timing, step)
@@ -286,7 +298,7 @@ def synth(
     hardware = accelerator.configuration()
     if not pnr and (seeds is not None or mhz is not None):
         raise UsageError("--seeds and --mhz need --pnr")
-    check_writable(json_file)
+    check_outputs({"--json": json_file}, {"--config": accelerator.config})
     try:
         chosen = target_named(target)
         if pnr and chosen.name != "ecp5":
@@ -317,7 +329,7 @@ def info(
 ) -> None:
     """Show a configuration and what follows from it."""
     hardware = accelerator.configuration()
-    check_writable(json_file)
+    check_outputs({"--json": json_file}, {"--config": accelerator.config})
     print_info(out, hardware)
     if json_file is not None:
         write_whole(json_file, json.dumps(hardware.to_dict(), indent=2) + "\n")
@@ -406,8 +418,8 @@ def bench(
     if renew and against is None:
         raise UsageError("--renew needs --against FILE")
     known = None if against is None or renew else read_cycles(against)
-    check_writable(against if renew else None)
-    check_writable(json_file)
+    outputs = {"--against": against if renew else None, "--json": json_file}
+    check_outputs(outputs, {"--against": None if renew else against})
     with steps(err, "starting") as step:
         chosen = suite or SUITES[:-1]
         results = run_suites(chosen, latency, bandwidth, out, step, err.print)
@@ -465,9 +477,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         app()
+    except (DeviceFault, AcceleratorError) as error:
+        typer.echo(f"systolith: {error}", err=True)
+        sys.exit(1)
     except _BAD_INPUT as error:
         typer.echo(f"systolith: {error_sentence(error)}", err=True)
         sys.exit(2)
-    except DeviceFault as error:
-        typer.echo(f"systolith: {error}", err=True)
-        sys.exit(1)

@@ -10,14 +10,17 @@ import pytest
 from systolith.analysis.causes import CAUSES
 from systolith.analysis.profile import RETIRE
 from systolith.analysis.timeline import ARRAY, DMA, LEVELS, UNITS, array_intervals, timeline, to_text
+from systolith.compiler.compile import compile_encoder
+from systolith.compiler.program import Program
 from systolith.models.registry import load_model
 from systolith.rtl.config import preset
 from systolith.rtl.isa import Unit, disassemble
 from systolith.runtime import rtl
-from systolith.runtime.device import open_device
+from systolith.runtime.device import DeviceFault, RunResult, open_device
 from systolith.runtime.session import Outcome, run_encoder
 from systolith.sim import activity as recorded
 from systolith.sim.activity import Activity
+from systolith.sim.dram import BusError, DramSettings
 
 TINY = preset("tiny")
 
@@ -153,3 +156,49 @@ def test_more_changes_than_allowed_end_the_trace_early(monkeypatch: pytest.Monke
     assert max(e["ts"] for e in trace["traceEvents"] if e["ph"] != "M") <= last
     cut = [(n, s, min(e, last)) for n, s, e in array_intervals(activity(whole), whole.result.events) if s < last]
     assert array_intervals(activity(part), part.result.events) == cut
+
+
+@functools.cache
+def stopped(trace_cycles: int | None = None) -> tuple[Program, RunResult, str]:
+    """A program whose last weights cannot be read, and what the fault leaves of it."""
+    model = load_model("random", tokens=9, hidden=16, heads=2, ffn=24, layers=1)
+    x = model.prepare()
+    program = compile_encoder(model.quantized, TINY, len(x))
+    device = rtl.RtlDevice(TINY, activity=True, trace_cycles=trace_cycles)
+    end = device.dram_base + len(program.constants)
+    device.memory = DramSettings(error=BusError(low=end - 64, high=end))
+    with pytest.raises(DeviceFault, match="BUS_READ") as caught:
+        device.run(program.image, program.regions(x))
+    assert caught.value.result is not None
+    return program, caught.value.result, str(caught.value)
+
+
+def test_a_fault_leaves_the_timeline_to_its_cycle() -> None:
+    program, result, fault = stopped()
+    cycles = result.counters["cycles"]
+    assert result.activity is not None
+    assert result.activity.ended == result.activity.last == cycles
+    trace = timeline(program, result, fault)
+    assert trace["otherData"]["stopped"] == fault
+    (instant,) = [e for e in trace["traceEvents"] if e["ph"] == "i"]
+    assert (instant["ts"], instant["name"]) == (cycles, fault)
+    slices = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == UNITS]
+    waiting = [e for e in slices if e["args"].get("retired") == "never"]
+    assert "load" in {e["cat"] for e in waiting}
+    assert {e["ts"] + e["dur"] for e in waiting} == {cycles}
+    assert result.events is not None
+    assert len(slices) - len(waiting) == (result.events["kind"] == RETIRE).sum() > 0
+    tracks = defaultdict(list)
+    for event in slices:
+        tracks[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    for track in tracks.values():
+        assert all(start >= end for (_, end), (start, _) in zip(sorted(track), sorted(track)[1:], strict=False))
+    array = [e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == ARRAY]
+    assert sum(array) == cycles
+
+
+def test_a_window_before_the_fault_does_not_show_it() -> None:
+    program, result, fault = stopped(50)
+    trace = timeline(program, result, fault)
+    assert not [e for e in trace["traceEvents"] if e["ph"] == "i"]
+    assert trace["otherData"]["stopped"] == fault

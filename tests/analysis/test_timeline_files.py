@@ -7,10 +7,11 @@ import pytest
 
 from systolith.analysis.timeline_files import TraceError, TraceFiles
 from systolith.analysis.timeline_waves import LIMIT, cycle_bytes, groups, gtkwave_layout, surfer_layout
+from systolith.files import FileError
 from systolith.models.registry import load_model
 from systolith.rtl.config import preset
 from systolith.rtl.isa import Unit
-from systolith.runtime.device import open_device
+from systolith.runtime.device import RunResult, open_device
 from systolith.runtime.session import run_encoder
 
 TINY = preset("tiny")
@@ -26,6 +27,34 @@ TINY = preset("tiny")
 def test_contradictions(options: dict[str, object], message: str) -> None:
     with pytest.raises(TraceError, match=f"^{message}$"):
         TraceFiles(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trace": "x.json", "vcd": "x.json"}, "cannot write x.json: both --trace and --vcd name it"),
+        ({"trace": "a.gtkw", "fst": "a"}, "cannot write a.gtkw: both --trace and GTKWave's layout of --fst name it"),
+        ({"trace": "a.sucl", "vcd": "a"}, "cannot write a.sucl: both --trace and Surfer's layout of --vcd name it"),
+    ],
+)
+def test_no_file_replaces_another(options: dict[str, str], message: str) -> None:
+    with pytest.raises(FileError, match=f"^{message}$"):
+        TraceFiles(**{name: Path(path) for name, path in options.items()})  # type: ignore[arg-type]
+
+
+def test_a_window_behind_the_end_is_said(tmp_path: Path) -> None:
+    result = RunResult(counters={"cycles": 2351}, regions=[], events=None, wall_seconds=0.0, simulated=True)
+    for files in (
+        TraceFiles(trace=tmp_path / "x.json", trace_from=100_000),
+        TraceFiles(fst=tmp_path / "x.json", trace_from=2351, trace_cycles=5),
+    ):
+        assert files.missed(result) == (
+            f"nothing to show in {tmp_path}/x.json: the program ended in cycle 2,350, before --trace-from "
+            f"{files.trace_from:,}"
+        )
+    assert TraceFiles(trace=tmp_path / "x.json", trace_from=2350).missed(result) == ""
+    assert TraceFiles(trace=tmp_path / "x.json").missed(result) == ""
+    assert TraceFiles().missed(result) == ""
 
 
 def test_without_a_window_the_size_is_limited(tmp_path: Path) -> None:

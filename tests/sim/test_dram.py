@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from systolith.rtl.interfaces import Fault
-from systolith.runtime.device import DeviceFault
+from systolith.runtime.device import AcceleratorError, DeviceFault
 from systolith.runtime.rtl import RtlDevice
 from systolith.sim.dram import BusError, DramSettings
 from systolith.sim.toolchain import SimulationError
@@ -140,6 +140,22 @@ def test_a_hang_ends(mover: Mover) -> None:
         mover(watchdog=100).run(DATA[:0], [EMPTY])
     with pytest.raises(SimulationError, match="hangs: no end within 5000 cycles"):
         mover(max_cycles=5000).run(DATA[:0], [EMPTY])
+
+
+def test_a_hang_leaves_what_was_recorded(mover: Mover) -> None:
+    """Cycles count from the program's first, as in a run that ends; there are no counters to tell them from."""
+    with pytest.raises(AcceleratorError) as caught:
+        mover(max_cycles=5000, activity=True).run(DATA[:0], [EMPTY])
+    result = caught.value.result
+    assert result.counters == {}
+    assert result.activity is not None
+    assert 4900 < result.activity.ended == result.activity.last < 5100
+    starts, ends = result.activity.intervals("run")
+    assert (starts.tolist(), ends.tolist()) == ([0], [result.activity.ended])
+    assert result.events is not None
+    with pytest.raises(AcceleratorError) as caught:
+        mover(max_cycles=5000).run(DATA[:0], [EMPTY])
+    assert (caught.value.result.activity, caught.value.result.events) == (None, None)
 
 
 def children() -> set[str]:

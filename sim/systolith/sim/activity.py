@@ -42,6 +42,10 @@ class Activity:
         What was recorded wholly: ``first`` to ``last - 1``. All before the program too, if ``first`` is negative.
     whole : bool
         False if there was more to record than :data:`MOST_CHANGES` allow, so that the run goes on after ``last``.
+    origin : int, cycles
+        The program's first cycle, counted from the start of the simulation.
+    ended : int, cycles
+        The first cycle after the program; where the simulation or the record ended, if that was before.
     """
 
     start: npt.NDArray[np.int64]
@@ -50,6 +54,8 @@ class Activity:
     first: int
     last: int
     whole: bool
+    origin: int
+    ended: int
 
     def intervals(self, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """First cycles, and ends, of the longest intervals in which bit ``name`` was set."""
@@ -65,18 +71,23 @@ class Activity:
         return (self.words >> BITS.index(name) & 1).astype(bool)
 
 
-def read_activity(path: Path, window_from: int | None, window_cycles: int | None) -> Activity:
-    """The activity that a simulator left, for the window (None: all) that it was given."""
+def read_activity(path: Path, window_from: int | None, window_cycles: int | None, simulated: int) -> Activity | None:
+    """The activity that a simulator left, for the window (None: all) that it was given; None if no program ran.
+
+    ``simulated`` are the cycles of the whole simulation, which tell how long a program ran that did not end.
+    """
     changes = np.fromfile(path, CHANGE)
     run = changes["activity"] >> BITS.index("run") & 1
     began = np.flatnonzero(run)
     if len(began) == 0:
-        raise ValueError(f"{path} holds no program")
+        return None
     origin = int(changes["cycle"][began[0]])
     cycles = changes["cycle"].astype(np.int64) - origin
     whole = len(changes) < MOST_CHANGES
     stopped = began[-1] + 1
-    ended = int(cycles[stopped]) if whole and stopped < len(changes) else int(cycles[-1])
+    ended = int(cycles[-1])
+    if whole:
+        ended = int(cycles[stopped]) if stopped < len(changes) else max(simulated - origin, ended + 1)
     first = -origin if window_from is None else min(window_from, ended)
     last = ended if window_cycles is None else min(ended, max(first, 0) + window_cycles)
     ends = np.append(cycles[1:], max(int(cycles[-1]) + 1, ended))
@@ -88,4 +99,6 @@ def read_activity(path: Path, window_from: int | None, window_cycles: int | None
         first=first,
         last=last,
         whole=whole,
+        origin=origin,
+        ended=ended,
     )

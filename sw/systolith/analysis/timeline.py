@@ -39,7 +39,7 @@ _DIRECTIONS = (
 Event = dict[str, Any]
 
 
-def timeline(program: Program, result: RunResult) -> Event:
+def timeline(program: Program, result: RunResult, stopped: str = "") -> Event:
     """The trace of a run, ready for :func:`json.dumps`.
 
     Parameters
@@ -47,6 +47,8 @@ def timeline(program: Program, result: RunResult) -> Event:
     program : Program
     result : RunResult
         Of this program, with ``events`` and ``activity``.
+    stopped : str
+        Why the program did not run to its end, if it did not: shown at the cycle in which that was.
 
     Raises
     ------
@@ -58,15 +60,18 @@ def timeline(program: Program, result: RunResult) -> Event:
     activity = result.activity
     events = [*_names(), *_unit_slices(program, result.events, activity), *_array_slices(result.events, activity)]
     events += [*_dma_slices(program, activity), *_levels(result.events, activity), *_bandwidth(program, activity)]
+    if stopped and activity.last == activity.ended:
+        events.append({"ph": "i", "s": "g", "pid": UNITS, "tid": 0, "ts": activity.ended, "name": stopped})
     return {
         "traceEvents": events,
         "displayTimeUnit": "ns",
         "otherData": {
             "time": "1 us is 1 cycle",
             "array": f"{program.config.rows}x{program.config.cols}",
-            "cycles": str(result.counters["cycles"]),
+            "cycles": str(result.counters.get("cycles", activity.ended)),
             "window": f"cycles {max(activity.first, 0)} to {activity.last - 1}",
             "whole": "yes" if activity.whole else "no: the rest was more than a trace may hold",
+            **({"stopped": stopped} if stopped else {}),
         },
     }
 
@@ -118,13 +123,8 @@ def _unit_slices(program: Program, events: npt.NDArray[np.void], activity: Activ
     """One slice for each instruction that was in flight in the window, on its unit's first track that is free."""
     instructions = disassemble(program.image.tobytes())
     labels = _labels(program, instructions)
-    issued: dict[int, int] = {}
     free: dict[int, list[int]] = {unit: [] for unit in Unit}  # when each lane is free again
-    for cycle, unit, kind, index in events[["cycle", "unit", "kind", "index"]].tolist():
-        if kind != RETIRE:
-            issued[index] = cycle
-            continue
-        begin = issued.pop(index)
+    for index, unit, begin, cycle, retired in _flights(events, activity.ended):
         if cycle < max(activity.first, 0) or begin >= activity.last:
             continue
         lanes = free[unit]
@@ -136,8 +136,21 @@ def _unit_slices(program: Program, events: npt.NDArray[np.void], activity: Activ
         lanes[lane] = cycle
         yield {
             "ph": "X", "pid": UNITS, "tid": tid, "ts": begin, "dur": cycle - begin, "name": labels[index],
-            "cat": Unit(unit).name.lower(), "args": {"index": index, **_fields(instructions[index])},
+            "cat": Unit(unit).name.lower(),
+            "args": {"index": index, **({} if retired else {"retired": "never"}), **_fields(instructions[index])},
         }  # fmt: skip
+
+
+def _flights(events: npt.NDArray[np.void], ended: int) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Index, unit, cycles of issue and retirement of each instruction, those last that were in flight to the end."""
+    issued: dict[int, tuple[int, int]] = {}
+    for cycle, unit, kind, index in events[["cycle", "unit", "kind", "index"]].tolist():
+        if kind != RETIRE:
+            issued[index] = unit, cycle
+        else:
+            yield index, *issued.pop(index), cycle, True
+    for index, (unit, cycle) in issued.items():
+        yield index, unit, cycle, max(ended, cycle + 1), False
 
 
 def _labels(program: Program, instructions: list[Instruction]) -> list[str]:

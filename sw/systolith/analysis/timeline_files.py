@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from systolith.compiler.program import Program
-from systolith.files import check_writable, write_whole
+from systolith.files import check_outputs, write_whole
 from systolith.rtl.config import Config
 from systolith.runtime.device import RunResult
 
 from .timeline import timeline, to_text
-from .timeline_waves import LIMIT, affordable_cycles, cycle_bytes, write_layouts
+from .timeline_waves import LIMIT, affordable_cycles, cycle_bytes, layout_paths, write_layouts
 
 
 class TraceError(ValueError):
@@ -26,8 +26,8 @@ class TraceFiles:
     ------
     TraceError
         If there is a window but no file, or a waveform of both kinds.
-    OSError
-        If a file cannot be written.
+    FileError
+        If a file cannot be written, or two of them are the same one.
     """
 
     trace: Path | None = None
@@ -41,11 +41,20 @@ class TraceFiles:
             raise TraceError("--vcd and --fst exclude each other")
         if not self and (self.trace_from is not None or self.trace_cycles is not None):
             raise TraceError("--trace-from and --trace-cycles need --trace, --vcd or --fst")
-        for path in (self.trace, self.vcd, self.fst):
-            check_writable(path)
+        check_outputs(self.outputs)
 
     def __bool__(self) -> bool:
         return any(path is not None for path in (self.trace, self.vcd, self.fst))
+
+    @property
+    def outputs(self) -> dict[str, Path | None]:
+        """All files that will be written, by what names them; layouts lie beside the waveform."""
+        named = {"--trace": self.trace, "--vcd": self.vcd, "--fst": self.fst}
+        if self.waves is None:
+            return named
+        kind, path = self.waves
+        saved, commands = layout_paths(path)
+        return {**named, f"GTKWave's layout of --{kind}": saved, f"Surfer's layout of --{kind}": commands}
 
     @property
     def waves(self) -> tuple[str, Path] | None:
@@ -80,10 +89,28 @@ class TraceFiles:
         elif size > LIMIT:
             yield f"{path}: {cycles:,} cycles may take about {size / 1e9:.1f} GB"
 
-    def write(self, program: Program, result: RunResult) -> Iterator[str]:
-        """Write what the simulator has not written itself; a line on each file."""
-        if self.trace is not None:
-            trace = timeline(program, result)
+    def missed(self, result: RunResult) -> str:
+        """Why there is nothing to show: the program ended before the window begins. Nothing if there is something."""
+        ended = result.counters.get("cycles") or (0 if result.activity is None else result.activity.ended)
+        if not ended or (self.trace_from or 0) < ended:
+            return ""
+        paths = ", ".join(str(path) for path in (self.trace, self.vcd, self.fst) if path is not None)
+        return (
+            f"nothing to show in {paths}: the program ended in cycle {ended - 1:,}, before --trace-from "
+            f"{self.trace_from:,}"
+        )
+
+    def write(self, program: Program, result: RunResult, stopped: str = "") -> Iterator[str]:
+        """Write what the simulator has not written itself, unless it is :meth:`missed`; a line on each file.
+
+        ``stopped`` says why the program did not run to its end, if it did not.
+        """
+        if self.missed(result):
+            return
+        if self.trace is not None and result.activity is None:
+            yield f"{self.trace} is not written: no program ran"
+        elif self.trace is not None:
+            trace = timeline(program, result, stopped)
             write_whole(self.trace, to_text(trace))
             about = trace["otherData"]
             cut = "" if about["whole"] == "yes" else "; " + about["whole"].removeprefix("no: ")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from amaranth.hdl import Shape
 
+from systolith.files import write_whole
 from systolith.rtl.config import Config
 from systolith.rtl.core import CAUSE_BITS
 from systolith.rtl.interfaces import INDEX_BITS, Axi
@@ -60,16 +61,21 @@ def groups(config: Config) -> dict[str, Signals]:
 _BUS = ("valid", "ready", "id", "addr", "len", "data", "strb", "last", "resp")
 
 
-def write_layouts(waves: Path, config: Config) -> list[Path]:
-    """Write ``<waves>.gtkw`` and ``<waves>.sucl`` beside a waveform; their paths.
+def layout_paths(waves: Path) -> tuple[Path, Path]:
+    """The layouts beside a waveform, for GTKWave and for Surfer."""
+    return waves.with_name(f"{waves.name}.gtkw"), waves.with_name(f"{waves.name}.sucl")
+
+
+def write_layouts(waves: Path, config: Config) -> tuple[Path, Path]:
+    """Write the layouts beside a waveform; their paths.
 
     The first is a save file of GTKWave (``gtkwave FILE.gtkw``), the second commands for Surfer
     (``surfer --command-file FILE.sucl``); both name the waveform.
     """
-    saved, commands = waves.with_name(f"{waves.name}.gtkw"), waves.with_name(f"{waves.name}.sucl")
-    saved.write_text(gtkwave_layout(waves, config), encoding="utf-8")
-    commands.write_text(surfer_layout(waves, config), encoding="utf-8")
-    return [saved, commands]
+    saved, commands = layout_paths(waves)
+    write_whole(saved, gtkwave_layout(waves, config))
+    write_whole(commands, surfer_layout(waves, config))
+    return saved, commands
 
 
 def gtkwave_layout(waves: Path, config: Config) -> str:

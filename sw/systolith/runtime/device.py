@@ -11,6 +11,7 @@ import numpy.typing as npt
 from systolith.rtl.config import Config
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Unit
+from systolith.sim.toolchain import SimulationError
 
 if TYPE_CHECKING:
     from systolith.sim.activity import Activity
@@ -66,9 +67,12 @@ class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)
         The instruction at fault, counted from the start of the program.
     waiting : int
         Which units waited for whose tokens (register FAULT_WAITING). A watchdog's message says it.
+    result : RunResult or None
+        What the run left until then; events only beside the activity.
     """
 
-    def __init__(self, code: int, index: int, waiting: int = 0) -> None:
+    def __init__(self, code: int, index: int, waiting: int = 0, result: RunResult | None = None) -> None:
+        self.result = result
         self.code = code
         self.index = index
         name = Fault(code).name if code in list(Fault) else "UNKNOWN"
@@ -78,6 +82,22 @@ class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)
         super().__init__(
             f"the accelerator stopped at instruction {index}: {name} (fault {code})" + (f"; {tokens}" if tokens else "")
         )
+
+
+class AcceleratorError(SimulationError):
+    """The accelerator did on the RTL what none may: it broke the bus's protocol, hangs, or ended in no known way.
+
+    Parameters
+    ----------
+    what : str
+        The sentence.
+    result : RunResult
+        What the run left until then. After a hang it has no counters, and events only beside the activity.
+    """
+
+    def __init__(self, what: str, result: RunResult) -> None:
+        self.result = result
+        super().__init__(what)
 
 
 class Device(ABC):

@@ -18,10 +18,9 @@ from systolith.sim.build import Simulator, build
 from systolith.sim.dram import DramSettings, Shared, read_events
 from systolith.sim.job import CONFIG_VARIABLE, JOB_VARIABLE, Job, Outcome
 from systolith.sim.launch import Simulation, launch
-from systolith.sim.toolchain import SimulationError
 from systolith.sim.watch import Watch, read_watched
 
-from .device import Device, DeviceFault, RunResult
+from .device import AcceleratorError, Device, DeviceFault, RunResult
 
 #: Regions and program start on pages, so that no two of them share one.
 _PAGE = 4096
@@ -125,8 +124,10 @@ class RtlDevice(Device):
         ------
         DeviceFault
             If the accelerator stopped with a fault.
+        AcceleratorError
+            If the accelerator hangs or broke the AXI protocol.
         SimulationError
-            If the simulator cannot be built, fails or does not end, or the accelerator broke the AXI protocol.
+            If the simulator cannot be built or fails.
         ValueError
             If there are more regions than the accelerator has, or the program is not of whole instructions.
         """
@@ -163,21 +164,41 @@ class RtlDevice(Device):
             else:
                 outcome = self._simulate(simulator, job, directory, shared)
             after = [
-                np.array(dram[offset : offset + len(part)]) for offset, part in zip(offsets, regions, strict=False)
+                np.array(dram[offset : offset + size]) for offset, (_, size) in zip(offsets, job.regions, strict=False)
             ]
-            events = None
-            if self.trace:
-                events = read_events(directory / "events")
-                events["cycle"] -= np.uint64(outcome.start)
-            state = np.fromfile(job.chip, chip_state(self.config))[0] if self.peek else None
-            watched = None if self.watch is None else read_watched(directory / "watched.npz", outcome.start)
-            activity = None
-            if self.activity:
-                activity = read_activity(directory / "activity", self.trace_from, self.trace_cycles)
+            result = self._result(directory, job, outcome, after, shared.cycles)
+            if not self.bare:
+                _check(outcome, shared, result)
+        return result
+
+    def _result(
+        self, directory: Path, job: Job, outcome: Outcome, regions: list[npt.NDArray[np.uint8]], simulated: int
+    ) -> RunResult:
+        """What a run of ``simulated`` cycles left in ``directory``, whether or not the program ended.
+
+        The counter tells when a program that is done began. Of one that hangs or is at fault, which still drains the
+        bus when it has stopped, only the activity does.
+        """
+        activity = None
+        if self.activity:
+            activity = read_activity(directory / "activity", self.trace_from, self.trace_cycles, simulated)
+        start = activity.origin if activity is not None else outcome.start if outcome.done else None
+        events = watched = None
+        if self.trace and start is not None:
+            events = read_events(directory / "events")
+            events["cycle"] -= np.uint64(start)
+        if self.watch is not None and start is not None:
+            watched = read_watched(directory / "watched.npz", start)
         return RunResult(
-            counters=outcome.counters, regions=after, events=events, wall_seconds=outcome.seconds, simulated=True,
-            activity=activity, state=state, watched=watched,
-        )  # fmt: skip
+            counters=outcome.counters,
+            regions=regions,
+            events=events,
+            wall_seconds=outcome.seconds,
+            simulated=True,
+            activity=activity,
+            state=np.fromfile(job.chip, chip_state(self.config))[0] if self.peek else None,
+            watched=watched,
+        )
 
     def _simulate(self, simulator: Simulator, job: Job, directory: Path, shared: Shared) -> Outcome:
         """Run ``job`` under cocotb."""
@@ -186,7 +207,10 @@ class RtlDevice(Device):
         env = {JOB_VARIABLE: str(directory / "job.json"), CONFIG_VARIABLE: str(directory / "config.toml")}
         with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
             self._follow(simulation, shared)
-        return self._outcome(directory, simulation, shared)
+        result = directory / "result.json"
+        if not result.exists():
+            raise simulation.failure("the simulation failed")
+        return Outcome.load(result)
 
     def _plusargs(self) -> list[str]:
         """The simulator's arguments; it runs in the directory of the files named without a path."""
@@ -215,22 +239,19 @@ class RtlDevice(Device):
             if self.progress is not None:
                 self.progress(shared.cycles, shared.retired)
 
-    def _outcome(self, directory: Path, simulation: Simulation, shared: Shared) -> Outcome:
-        result = directory / "result.json"
-        if not result.exists():
-            raise simulation.failure("the simulation failed")
-        outcome = Outcome.load(result)
-        if shared.violation:
-            raise SimulationError(f"the accelerator {shared.violation}")
-        if outcome.hang:
-            raise SimulationError(f"the accelerator hangs: {outcome.hang}")
-        if outcome.fault_code:
-            raise DeviceFault(outcome.fault_code, outcome.fault_index, outcome.fault_waiting)
-        if not outcome.done:
-            raise SimulationError("the accelerator interrupted without being done or at fault")
-        if shared.unanswered:
-            raise SimulationError(f"the accelerator {shared.unanswered}")
-        return outcome
+
+def _check(outcome: Outcome, shared: Shared, result: RunResult) -> None:
+    """Raise what went wrong in a run that left ``result``."""
+    if shared.violation:
+        raise AcceleratorError(f"the accelerator {shared.violation}", result)
+    if outcome.hang:
+        raise AcceleratorError(f"the accelerator hangs: {outcome.hang}", result)
+    if outcome.fault_code:
+        raise DeviceFault(outcome.fault_code, outcome.fault_index, outcome.fault_waiting, result)
+    if not outcome.done:
+        raise AcceleratorError("the accelerator interrupted without being done or at fault", result)
+    if shared.unanswered:
+        raise AcceleratorError(f"the accelerator {shared.unanswered}", result)
 
 
 def _lay_out(sizes: Sequence[int]) -> tuple[list[int], int]:
