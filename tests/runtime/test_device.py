@@ -1,5 +1,7 @@
 """The device interface, and the two backends on one program."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from systolith.rtl.config import preset
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit, assemble
 from systolith.runtime.device import DeviceFault, open_device
+from systolith.runtime.rtl import RtlDevice
 
 TINY = preset("tiny")
 
@@ -28,6 +31,15 @@ def test_fault_message() -> None:
     starved = DeviceFault(int(Fault.WATCHDOG), 4, 1 << 4 * Unit.VECTOR + Unit.MATRIX)
     assert str(starved).endswith("at instruction 4: WATCHDOG (fault 7); VECTOR waited for a token of MATRIX")
     assert str(DeviceFault(15, 0)) == "the accelerator stopped at instruction 0: UNKNOWN (fault 15)"
+
+
+def test_an_unrecorded_device_leaves_no_waveform_and_is_another(tmp_path: Path) -> None:
+    device = RtlDevice(TINY, fst=tmp_path / "x.fst", activity=True, latency=7)
+    other = device.unrecorded()
+    assert (other.waves, other.activity, other.tracing, other.memory) == (None, False, "fst", device.memory)
+    assert (device.waves, device.activity) == (tmp_path / "x.fst", True)
+    functional = open_device(TINY, "functional")
+    assert functional.unrecorded() is functional
 
 
 def test_rtl_refuses_what_it_cannot_hold() -> None:

@@ -11,7 +11,7 @@ from systolith.compiler.hazards import ProgramError
 from systolith.compiler.program import CONSTANTS
 from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
-from systolith.runtime.device import Device, RunResult, open_device
+from systolith.runtime.device import Device, DeviceFault, RunResult, open_device
 from systolith.runtime.functional import FunctionalDevice
 from systolith.runtime.session import run_encoder
 
@@ -87,6 +87,39 @@ def test_a_difference_is_named() -> None:
     assert outcome.difference.operation == "key"
     assert outcome.difference.expected != outcome.difference.got
     assert not outcome.bit_exact
+
+
+class Recording(Corrupting):
+    """Has a record of its first run, and a fault if told so in any that is not to be recorded."""
+
+    def __init__(self, config: Config, fault: bool) -> None:
+        super().__init__(config, 0)
+        self.fault = fault
+        self.recorded = 0
+
+    def run(self, program: Any, regions: Any) -> RunResult:
+        self.recorded += 1
+        return super().run(program, regions)
+
+    def unrecorded(self) -> Device:
+        return Faulty() if self.fault else Corrupting(self.config, self.key)
+
+
+class Faulty(Device):
+    config = PRESETS["tiny"]
+
+    def run(self, program: Any, regions: Any) -> RunResult:
+        raise DeviceFault(1, 0)
+
+
+@pytest.mark.parametrize(("fault", "operation"), [(False, "key"), (True, "output")])
+def test_the_search_for_a_difference_leaves_the_record_of_the_run(fault: bool, operation: str) -> None:
+    model = load_model("random", tokens=6, layers=1, hidden=16, heads=2, ffn=24)
+    device = Recording(PRESETS["tiny"], fault)
+    outcome = run_encoder(model.quantized, model.prepare(), device)
+    assert device.recorded == 1
+    assert outcome.difference is not None
+    assert outcome.difference.operation == operation
 
 
 def test_functional_device_measures_nothing() -> None:

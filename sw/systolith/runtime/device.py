@@ -121,6 +121,10 @@ class Device(ABC):
             If the accelerator stopped with a fault.
         """
 
+    def unrecorded(self) -> "Device":
+        """This device for further runs, which leave the waveform of an earlier one alone."""
+        return self
+
 
 def open_device(config: Config, backend: str = "rtl", **options: Any) -> Device:
     """The device ``backend`` (one of :data:`BACKENDS`) for ``config``; ``options`` are its constructor's.

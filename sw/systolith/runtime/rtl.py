@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,12 @@ class RtlDevice(Device):
             if not self.bare:
                 _check(outcome, shared, result)
         return result
+
+    def unrecorded(self) -> "RtlDevice":
+        """This device without waveform and activity, on the same simulator."""
+        other = copy(self)
+        other.waves, other.activity = None, False
+        return other
 
     def _result(
         self, directory: Path, job: Job, outcome: Outcome, regions: list[npt.NDArray[np.uint8]], simulated: int

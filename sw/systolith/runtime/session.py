@@ -11,7 +11,7 @@ from systolith.compiler.hazards import ProgramError
 from systolith.compiler.program import OBSERVED, OUTPUT, Program
 from systolith.models.quantized import QuantizedEncoder
 
-from .device import Device, RunResult
+from .device import AcceleratorError, Device, DeviceFault, RunResult
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -109,7 +109,7 @@ def run_encoder(
     difference = None
     for layer, (got, expected) in enumerate(zip(outputs, encoder.forward(x, valid), strict=True)):
         if not np.array_equal(got, expected):
-            difference = _locate(encoder, x, device, valid) or _first(layer, "output", expected, got)
+            difference = _locate(encoder, x, device.unrecorded(), valid) or _first(layer, "output", expected, got)
             break
     operations = []
     if result.events is not None and result.simulated:
@@ -126,9 +126,15 @@ def _first(layer: int, name: str, expected: npt.NDArray[np.generic], got: npt.ND
 
 
 def _locate(encoder: QuantizedEncoder, x: Int8Array, device: Device, valid: int | None) -> Difference | None:
-    """The first tensor, in the order in which they are made, that differs in a run that stores them all."""
+    """The first tensor, in the order in which they are made, that differs in a run that stores them all.
+
+    None if none does, or an accelerator that computes wrongly does not end this program.
+    """
     program = compile_encoder(encoder, device.config, len(x), valid=valid, observe=True)
-    region = device.run(program.image, program.regions(x)).regions[OBSERVED]
+    try:
+        region = device.run(program.image, program.regions(x)).regions[OBSERVED]
+    except (DeviceFault, AcceleratorError):
+        return None
     hidden: npt.NDArray[np.generic] = x
     for index, layer in enumerate(encoder.layers):
         expected: dict[str, npt.NDArray[np.generic]] = {}
