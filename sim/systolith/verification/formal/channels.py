@@ -1,6 +1,10 @@
-"""The DMA on the bus: what is offered stays, last beats are last, no queue overflows, every answer is taken."""
+"""The DMA on the bus: what is offered stays, last beats are last, no queue overflows, every answer is taken.
+
+And it can be stopped: the cycle after ``halt`` is the first in which no burst is issued.
+"""
 
 from functools import partial
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Signal
 
@@ -8,11 +12,12 @@ from systolith.rtl.config import Config, preset
 from systolith.rtl.dma.arbiter import FETCH_ID, LOAD_ID, ReadArbiter
 from systolith.rtl.dma.bursts import longest_burst
 from systolith.rtl.dma.fetch import BURSTS, QUEUE, Fetch
+from systolith.rtl.dma.load import LoadUnit
 from systolith.rtl.dma.pack import BeatPacker
 from systolith.rtl.dma.store import StoreUnit
 from systolith.rtl.isa import INSTRUCTION_BYTES
 
-from .harness import Harness, Proof
+from .harness import Harness, Placed, Proof
 
 
 def _arbiter(h: Harness, config: Config) -> None:
@@ -82,6 +87,41 @@ def _packer(h: Harness, config: Config) -> None:
     h.cover(beat.valid & beat.payload.last & (sent == 2))
 
 
+def _halts(h: Harness, unit: Any, dut: Placed) -> Signal:
+    """What the controller relies on when it halts a unit and waits for ``idle``; returns when it must have stopped."""
+    halted = h.past(unit.halt, "halted")
+    h.always(~halted | dut["stop"], "halted for a cycle and not stopped")
+    h.always(~(halted & dut["issuer.issued"]), "a burst issued while halted for a cycle")
+    h.always(
+        ~halted | (unit.idle == (dut["issuer.in_flight"] == 0)),
+        "halted and idle with a burst in flight, or not without",
+    )
+    h.always(~h.past(halted & unit.halt & unit.idle, "rested") | unit.idle, "idle while halted, and then no more")
+    return halted
+
+
+def _load(h: Harness, config: Config) -> None:
+    """Assumed: the last of a burst's data comes only for a burst that the bus took."""
+    load = LoadUnit(config)
+    dut = h.place(load)
+    ar, r, most = load.bus.ar, load.bus.r, config.axi_outstanding
+    h.stable(ar.valid, ar.ready, ar.payload, "AR")
+    ended = r.valid & r.ready & r.payload.last
+    taken = Signal(range(most + 1), name="taken")
+    h.m.d.sync += taken.eq(taken + (ar.valid & ar.ready) - ended)
+    h.assume(~(r.valid & r.payload.last) | (taken != 0))
+    in_flight = dut["issuer.in_flight"]
+    h.always(in_flight == taken + ar.valid, "the count of bursts in flight is wrong")
+    h.always(in_flight <= most, "more reads outstanding than declared")
+    h.always(dut["issuer.free"] == (in_flight != most), "one more may be and it is not known, or the reverse")
+    halted = _halts(h, load, dut)
+    placer = dut.component("placer")
+    h.always(~halted | placer.beat.ready, "halted, and data are not taken")
+    h.always(~(halted & dut["placer.take"]), "halted, and a row is taken out of the data")
+    h.cover(ended)
+    h.cover(halted & placer.beat.valid & (taken != 0))
+
+
 def _store(h: Harness, config: Config) -> None:
     """Assumed of the bus: a response only for a burst whose address and last beat it took."""
     store = StoreUnit(config)
@@ -116,9 +156,7 @@ def _store(h: Harness, config: Config) -> None:
     h.always(~lengths.i.valid | lengths.i.ready, "a length lost")
     h.always(lengths.i.ready == (lengths.level != lengths.depth), "it has room and takes nothing, or the reverse")
     h.always(lengths.o.valid == (lengths.level != 0), "it has lengths and does not show them, or the reverse")
-    halted = h.past(store.halt, "halted")
-    h.always(~halted | dut["stop"], "halted for a cycle and not stopped")
-    h.always(~(halted & dut["issuer.issued"]), "a burst issued while halted for a cycle")
+    _halts(h, store, dut)
     h.always(~axi.wvalid | axi.wlast | active, "data without a burst")
     h.cover(axi.awvalid & axi.awready)
     h.cover(answered)
@@ -165,6 +203,8 @@ def _fetch(h: Harness, config: Config) -> None:
     h.always(room + held + due + returned == capacity, "room for beats is miscounted")
     h.always(in_flight == taken + ar.valid, "the count of bursts in flight is wrong")
     h.always(in_flight <= due, "a burst without beats")
+    _halts(h, fetch, dut)
+    h.always(~(fetch.halt & fetch.instruction.valid), "an instruction delivered while halted")
     h.always(dut["issuer.free"] == (in_flight != capacity), "one more may be and it is not known, or the reverse")
     inner, ready = dut["queue.inner_level"], queue.r_rdy
     h.always(ready | (inner <= 1), "the queue's output is empty though entries wait")
@@ -195,6 +235,10 @@ PROOFS = (
         # A beat of two rows, of one row, and a row of several beats.
         Proof(name=f"packer-{name}", build=partial(_packer, config=config), quick=name == "two-rows")
         for name, config in (("two-rows", _TINY), ("row", _DEFAULT), ("part", _LARGE.resized(64, 64)))
+    ),
+    *(
+        Proof(name=f"load-{size}", build=partial(_load, config=config), depth=4, reach=12, free_memories=True)
+        for size, config in _SIZES.items()
     ),
     *(
         Proof(name=f"store-{size}", build=partial(_store, config=config), depth=4, reach=12, free_memories=True)
