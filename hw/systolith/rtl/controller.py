@@ -10,7 +10,10 @@ from .interfaces import FAULT_BITS, INDEX_BITS, WAITING_BITS, Fault
 
 #: One fault report: a ``Fault`` code (0 is none) and the index of the instruction.
 FAULT_REPORT = data.StructLayout({"code": FAULT_BITS, "index": INDEX_BITS})
-#: Cycles from ``halt`` until ``idle`` is believed: time for the units to see the one and lower the other.
+#: Cycles from ``halt`` until ``idle`` is believed. With ``halt`` high from cycle 0 on, the core's register of it is so
+#: from cycle 1 on and the units' ``stop`` from cycle 2 on. The last burst may be issued in cycle 1 and counts as in
+#: flight from cycle 2 on, so what is quiet then stays quiet. A register of the core shows that as ``idle`` in cycle 3:
+#: three suffice, and the others are to spare.
 _SETTLE = 6
 
 
@@ -48,7 +51,7 @@ class Controller(wiring.Component):
         controller, so that the core needs no other.
     clear : a program starts, perhaps of length 0: counters return to 0.
     launch : the fetch starts.
-    halt : no new burst, no new instruction.
+    halt : the core is to hand over no more instructions and to issue no more bursts, see its ``halt``.
     running : from the launch to the end; cycles count.
     busy, done, fault, fault_code, fault_index : what the CSRs show.
     fault_waiting : ``waiting`` in the cycle of the fault.

@@ -51,7 +51,8 @@ class Core(wiring.Component):
     bus : ``Out(Axi)``.
     launch : fetch ``program_length`` (not 0) instructions from ``program_base``.
     regions : ``In(Regions)``.
-    halt : no new burst, no new instruction.
+    halt : from the next cycle on no instruction is dispatched or handed over, and from the one after that no burst is
+        issued. Those issued until then still go out, and are completed.
     idle : nothing was outstanding on the bus in the cycle before.
     finished : every instruction was fetched, dispatched and retired, and nothing is outstanding on the bus.
     faults : ``Out(ArrayLayout(FAULT_REPORT, SOURCES))``: the units, fetch, dispatch.

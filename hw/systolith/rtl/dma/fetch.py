@@ -30,7 +30,8 @@ class Fetch(wiring.Component):
     bus : ``Out(ReadChannel)``.
     instruction : stream of 256-bit words.
     done : nothing remains to be delivered; falls in the cycle after ``start``.
-    halt : no new burst is issued and nothing more is delivered.
+    halt : nothing more is delivered, and from the next cycle on no burst is issued; those issued until then still go
+        out.
     idle : nothing is outstanding on the bus and, unless halted or failed, the program has been delivered.
     fault : ``Fault.BUS_FETCH`` for one cycle in place of an instruction that could not be read, after all
         instructions before it have been delivered. Nothing follows.

@@ -189,7 +189,8 @@ class LoadUnit(wiring.Component):
     regions : ``In(Regions)``; bases are multiples of the bus width in bytes.
     bus : ``Out(ReadChannel)``.
     scratchpad, parameters : ``Out(RowWrite)``.
-    halt : no new burst is issued, data that arrive are dropped.
+    halt : from the next cycle on no burst is issued and data are dropped. Bursts issued until then still go out, and
+        rows taken out of data until then are still written.
     idle : nothing is outstanding on the bus and, unless halted or failed, no instruction is in the unit.
     """
 

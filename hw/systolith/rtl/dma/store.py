@@ -32,7 +32,8 @@ class StoreUnit(wiring.Component):
     regions : ``In(Regions)``; bases are multiples of the bus width in bytes.
     axi : ``Out(AxiWrite)``, to be joined to the top's bus by ``connect_axi``.
     scratchpad : ``Out(ScratchpadRead)``.
-    halt : no new burst is issued; those issued are completed with all strobes off.
+    halt : from the next cycle on no burst is issued, and those issued until then are completed with all strobes off,
+        but for a beat that is on the bus already.
     idle : nothing is outstanding on the bus and, unless halted or failed, no instruction is in the unit.
     """
 
