@@ -1,5 +1,6 @@
 """The device interface, and the two backends on one program."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from systolith.rtl.config import preset
 from systolith.rtl.interfaces import Fault
 from systolith.rtl.isa import Instruction, Opcode, Unit, assemble
-from systolith.runtime.device import DeviceFault, open_device
+from systolith.runtime.device import AcceleratorError, DeviceFault, RunResult, open_device
 from systolith.runtime.rtl import RtlDevice
+from systolith.sim.toolchain import SimulationError
 
 TINY = preset("tiny")
 
@@ -31,6 +33,13 @@ def test_fault_message() -> None:
     starved = DeviceFault(int(Fault.WATCHDOG), 4, 1 << 4 * Unit.VECTOR + Unit.MATRIX)
     assert str(starved).endswith("at instruction 4: WATCHDOG (fault 7); VECTOR waited for a token of MATRIX")
     assert str(DeviceFault(15, 0)) == "the accelerator stopped at instruction 0: UNKNOWN (fault 15)"
+
+
+def test_a_hang_comes_whole_from_another_process() -> None:
+    result = RunResult(counters={"cycles": 3}, regions=[], events=None, wall_seconds=0.0, simulated=True)
+    other = pickle.loads(pickle.dumps(AcceleratorError("the accelerator hangs", result)))
+    assert isinstance(other, SimulationError)
+    assert (str(other), other.result) == ("the accelerator hangs", result)
 
 
 def test_an_unrecorded_device_leaves_no_waveform_and_is_another(tmp_path: Path) -> None:

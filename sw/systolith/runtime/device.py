@@ -99,6 +99,9 @@ class AcceleratorError(SimulationError):
         self.result = result
         super().__init__(what)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.result)
+
 
 class Device(ABC):
     """What runs programs for one configuration."""
