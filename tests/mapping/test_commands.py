@@ -93,6 +93,7 @@ def test_a_schedule_that_does_not_fit_is_said(monkeypatch, tmp_path, capsys):
         (("--model", "bert"), "'bert' has no encoder layers that are known"),
         (("--model", "gpt2"), "'gpt2' has no encoder layers that are known; minilm-l6"),
         (("--seq", "0"), "tokens must be 1 to"),
+        (("--output", "a.json", "--json", "a.json"), "cannot write a.json: both --output and --json name it"),
         (
             ("--preset", "tiny", "--hidden", "16384", "--heads", "1"),
             "head size 16384 on a 4x4 array takes 4096 parameter rows",

@@ -99,6 +99,7 @@ def test_projections_share_their_input():
         (("profile", "--roofline", "nowhere/a.svg"), "cannot write nowhere/a.svg"),
         (("profile", "--roofline", "/tmp"), "cannot write /tmp: it is a directory"),
         (("profile", "--json", "nowhere/a.json"), "cannot write nowhere/a.json"),
+        (("profile", "--json", "a.svg", "--roofline", "a.svg"), "cannot write a.svg: both --json and --roofline name"),
         (("bound", "--json", "nowhere/a.json"), "cannot write nowhere/a.json"),
         (("bound", "--model", "gpt2"), "'gpt2' has no encoder layers that are known; minilm-l6, bert-base"),
         (("bound", "--model", "resnet50"), "'resnet50' has no encoder layers that are known; minilm-l6, bert-base"),

@@ -16,7 +16,7 @@ from systolith.analysis.bench_cases import MemoryTiming
 from systolith.analysis.networks import check_tokens, encoder_of
 from systolith.compiler.mapping import MappingError, ProductShape
 from systolith.compiler.plan import Plan, Shape
-from systolith.files import check_writable, write_whole
+from systolith.files import check_outputs, write_whole
 from systolith.models.quantized import QuantizedEncoder
 from systolith.options import Accelerator, JsonFile, MappingOptions, MemoryOptions, UsageError, grouped
 from systolith.rtl.config import Config
@@ -94,8 +94,7 @@ def map_command(
     """
     hardware = accelerator.configuration()
     check_objective(objective)
-    check_writable(output)
-    check_writable(json_file)
+    check_outputs({"--output": output, "--json": json_file})
     timing = memory.timing
     problem: Problem[Any]
     shape: Shape | ProductShape

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from systolith.analysis.networks import check_tokens, encoder_of
 from systolith.compiler.plan import Shape
-from systolith.files import check_writable, write_whole
+from systolith.files import check_outputs, check_writable, write_whole
 from systolith.options import Accelerator, JsonFile, grouped
 from systolith.sim.cache import cache_directory
 from systolith.steps import steps
@@ -68,8 +68,7 @@ def profile(
     from .profile import draw_roofline, profile_table, profiles, record_of
 
     hardware = accelerator.configuration()
-    check_writable(json_file)
-    check_writable(roofline)
+    check_outputs({"--json": json_file, "--roofline": roofline})
     if roofline is not None and roofline.suffix not in _PICTURES:
         raise SurveyError(f"{roofline} is no picture that can be drawn; the kinds are {', '.join(_PICTURES)}")
     sizes = {"layers": layers, "hidden": hidden, "heads": heads, "ffn": ffn}
