@@ -197,6 +197,8 @@ def test_verilog_writes_all_of_its_files_or_none(
         (["run", *RANDOM, "--trace", "z", "--json", "z"], "cannot write z: both --trace and --json name it"),
         (["run", *RANDOM, "--vcd", "z", "--json", "./z.gtkw"], "both GTKWave's layout of --vcd and --json name it"),
         (["run", *RANDOM, "--program", "z", "--json", "z"], "cannot write z: --program reads it"),
+        (["run", *RANDOM, "--mapping", "z", "--json", "z"], "cannot write z: --mapping reads it"),
+        (["compile", *RANDOM, "--mapping", "z", "--output", "z"], "cannot write z: --mapping reads it"),
         (["bench", "--against", "z", "--renew", "--json", "z"], "cannot write z: both --against and --json name it"),
         (["run", *RANDOM, "--fst", "/nowhere/x"], "cannot write /nowhere/x: there is no directory /nowhere"),
         (["synth", "--preset", "tiny", "--seeds", "1"], "--seeds and --mhz need --pnr"),

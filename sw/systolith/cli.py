@@ -149,7 +149,8 @@ def run(
     if program is not None and mapping.named:
         raise UsageError("--mapping says how to compile, and --program is compiled")
     mapping.checked_objective()
-    check_outputs({**files.outputs, "--json": json_file}, {"--config": accelerator.config, "--program": program})
+    inputs = {"--config": accelerator.config, "--program": program, "--mapping": mapping.file}
+    check_outputs({**files.outputs, "--json": json_file}, inputs)
     loaded = None if program is None else _program(program, hardware)
     bundle, x = _model(encoder)
     with steps(err, "compiling") as step:
@@ -211,7 +212,7 @@ def compile_command(
     """Compile an encoder for the text's (or random encoder's) number of tokens into a program file."""
     hardware = accelerator.configuration()
     mapping.checked_objective()
-    check_outputs({"--output": output}, {"--config": accelerator.config})
+    check_outputs({"--output": output}, {"--config": accelerator.config, "--mapping": mapping.file})
     bundle, x = _model(encoder)
     with steps(err, "compiling") as step:
         plan = plan_for(mapping, bundle.quantized, hardware, len(x), MemoryOptions().timing, step)

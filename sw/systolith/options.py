@@ -119,6 +119,11 @@ class MappingOptions:
         """Whether any of the options is given."""
         return self != MappingOptions()
 
+    @property
+    def file(self) -> Path | None:
+        """The mapping file, if one is given."""
+        return None if self.mapping in ("heuristic", "search") else Path(self.mapping)
+
     def checked_objective(self) -> str:
         """The objective, cycles if none is given.
 

@@ -35,8 +35,11 @@ def test_fault_message() -> None:
     assert str(DeviceFault(15, 0)) == "the accelerator stopped at instruction 0: UNKNOWN (fault 15)"
 
 
-def test_a_hang_comes_whole_from_another_process() -> None:
+def test_a_fault_and_a_hang_come_whole_from_another_process() -> None:
     result = RunResult(counters={"cycles": 3}, regions=[], events=None, wall_seconds=0.0, simulated=True)
+    fault = DeviceFault(int(Fault.WATCHDOG), 4, 1 << 4 * Unit.VECTOR + Unit.MATRIX, result)
+    copy = pickle.loads(pickle.dumps(fault))
+    assert (str(copy), vars(copy)) == (str(fault), vars(fault))
     other = pickle.loads(pickle.dumps(AcceleratorError("the accelerator hangs", result)))
     assert isinstance(other, SimulationError)
     assert (str(other), other.result) == ("the accelerator hangs", result)

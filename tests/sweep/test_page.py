@@ -91,6 +91,14 @@ def test_each_series_that_is_drawn_looks_different(name: str, made: Made) -> Non
     assert len(set(looks)) == len(looks)
 
 
+@pytest.mark.parametrize("count", [3, 12])
+def test_each_array_size_of_the_roofline_has_its_colour(count: int, made: Made) -> None:
+    (plot,) = [p for p in plots([made(str(size), 1000) for size in range(4, 4 + count)]) if p.name == "roofline"]
+    (axes,) = plot.draw().axes
+    roofs = [line for line in axes.lines if str(line.get_label()).startswith("roof of")]
+    assert len({line.get_color() for line in roofs}) == len(roofs) == count
+
+
 def test_many_series_are_cut_and_the_caption_says_so(made: Made) -> None:
     few = [made("4", 1000 + latency, {"ecp5": {"lut": 9.0}}, latency=[latency]) for latency in range(1, MAX_SERIES + 1)]
     many = [*few, *(made("8", 900 + latency, {"ecp5": {"lut": 9.0}}, latency=[latency]) for latency in range(1, 31))]

@@ -55,12 +55,12 @@ def plan_for(
         return None
     first = encoder.layers[0]
     shape = Shape(tokens, first.hidden, first.heads, first.ffn)
-    if options.mapping == "search":
+    if options.file is None:
         cache = cache_directory() / "survey"
         chosen = choose_plan(config, shape, timing, cache, report, options.checked_objective())
         err.print(f"mapping: {chosen.reason}", highlight=False, soft_wrap=True)
         return chosen.plan
-    plan = read_mapping(Path(options.mapping), config, shape)
+    plan = read_mapping(options.file, config, shape)
     assert isinstance(plan, Plan)
     return plan
 

@@ -83,6 +83,9 @@ class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)
             f"the accelerator stopped at instruction {index}: {name} (fault {code})" + (f"; {tokens}" if tokens else "")
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, self.index, self.waiting, self.result)
+
 
 class AcceleratorError(SimulationError):
     """The accelerator did on the RTL what none may: it broke the bus's protocol, hangs, or ended in no known way.

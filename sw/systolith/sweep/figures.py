@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -166,7 +167,7 @@ def roofline(records: Sequence[Record]) -> Figure:
         low, high = min(map(intensity, records)) / 4, max(map(intensity, records)) * 4
         roofs = sorted({(peak(record), roof(record)) for record in records}, reverse=True)
         sizes = _size_names(records)
-        colours = {size: _COLOURS[i % len(_COLOURS)] for i, size in enumerate(sizes)}
+        colours = dict(zip(sizes, _shades(len(sizes)), strict=True))
         dashes = dict(zip(sorted({bandwidth for _, bandwidth in roofs}), itertools.cycle(_DASHES), strict=False))
         for size, bandwidth in roofs:
             edge = [low, min(max(size / bandwidth, low), high), high]
@@ -271,6 +272,13 @@ def _lines(series: dict[str, list[Record]]) -> list[tuple[str, list[Record]]]:
 def _drawn(lines: Sequence[tuple[str, list[Record]]]) -> list[Record]:
     """The records of all lines."""
     return [record for _, members in lines for record in members]
+
+
+def _shades(count: int) -> Sequence[str]:
+    """``count`` colours in order, all different: of a scale from dark to light if there are not enough others."""
+    if count <= len(_COLOURS):
+        return _COLOURS[:count]
+    return [to_hex(colormaps["viridis"](0.9 * step / (count - 1))) for step in range(count)]
 
 
 def _look(number: int) -> dict[str, Any]:
