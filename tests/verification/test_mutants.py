@@ -3,17 +3,18 @@
 import ast
 import dataclasses
 import pickle
+import time
 from pathlib import Path
 
 import pytest
 
 from systolith.verification.evidence import Options, run_campaign
 from systolith.verification.mutants import on_rtl
-from systolith.verification.mutants.campaign import Hunt, equivalents, files, key, root
-from systolith.verification.mutants.mutation import mutations, sample
-from systolith.verification.mutants.run import Verdict
+from systolith.verification.mutants.campaign import Hunt, Result, equivalents, files, hunt, key, root
+from systolith.verification.mutants.mutation import Mutation, mutations, sample
+from systolith.verification.mutants.run import Job, Verdict
 from systolith.verification.mutants.tests import TestMap
-from systolith.verification.mutants.workshop import DIED, HANGS, Store, Workshop
+from systolith.verification.mutants.workshop import DIED, HANGS, Stopped, Store, Workshop
 
 SOURCE = '''
 """Words: 1 + 1."""
@@ -166,6 +167,36 @@ def test_what_may_be_the_machine_is_tried_twice_and_not_kept(
     result = Hunt(workshop, store).judge(mutation)
     assert result.killer == second
     assert bool(store.load(key(mutation))) is (second != DIED)
+
+
+def test_an_interrupt_ends_the_tests_at_hand(tmp_path: Path) -> None:
+    workshop = Workshop(root(), tmp_path)
+    began = tmp_path / "began"
+    slow = workshop.root / "tests" / "test_slow.py"
+    slow.write_text(f"import pathlib, time\n\ndef test(): pathlib.Path({str(began)!r}).touch(); time.sleep(60)\n")
+    first, second, *_ = mutations(root(), "sw/systolith/numerics/integer.py")
+    runs = []
+
+    def judge(mutation: Mutation) -> Result:
+        if mutation == first:
+            while not began.exists():
+                time.sleep(0.01)
+            return Result(mutation, "", "a test")
+        try:
+            workshop.run(Job(module="systolith.numerics.integer", groups=[[str(slow)]]), 60)
+        except Stopped as error:
+            runs.append(error)
+            raise
+        raise AssertionError("the run ended")
+
+    def interrupted(message: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(hunt([first, second], judge, None, interrupted, 2, workshop.stop))
+    assert len(runs) == 1
+    with pytest.raises(Stopped):
+        workshop.run(Job(module="systolith.numerics.integer"), 60)
 
 
 def test_every_explained_mutant_exists() -> None:

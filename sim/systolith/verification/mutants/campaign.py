@@ -14,6 +14,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -196,11 +197,13 @@ def hunt(
     seconds: float | None,
     report: Report,
     expected: int,
+    stop: Callable[[], None],
 ) -> Iterator[Result]:
-    """Results of the mutants as they come; after ``seconds`` no new one is begun."""
+    """Results of the mutants as they come; after ``seconds`` no new one is begun. ``stop`` ends all judging early."""
     start = time.monotonic()
     waiting = iter(chosen)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool, ExitStack() as early:
+        early.callback(stop)
         running: set[Future[Result]] = set()
         done = 0
         while True:
@@ -210,6 +213,7 @@ def hunt(
                     break
                 running.add(pool.submit(judge, mutation))
             if not running:
+                early.pop_all()
                 return
             ended, running = wait(running, return_when=FIRST_COMPLETED)
             for result in (future.result() for future in ended):
@@ -239,7 +243,7 @@ def quick_campaign(place: Path, report: Report) -> list[Evidence]:
             verdict = workshop.run(job, _LIMIT, mutation)
             return Result(mutation, verdict.design, verdict.killer)
 
-        return [_evidence(list(hunt(chosen, judge, None, report, len(chosen))), {})]
+        return [_evidence(list(hunt(chosen, judge, None, report, len(chosen), workshop.stop)), {})]
 
 
 def campaign(options: Options, report: Report) -> list[Evidence]:
@@ -253,7 +257,7 @@ def campaign(options: Options, report: Report) -> list[Evidence]:
     with tempfile.TemporaryDirectory(prefix="systolith-mutants-") as name:
         workshop = Workshop(place, Path(name))
         current = Hunt(workshop, Store(cache_directory() / "mutants"))
-        results = list(hunt(chosen[:amount], current.judge, options.seconds, report, amount))
+        results = list(hunt(chosen[:amount], current.judge, options.seconds, report, amount, workshop.stop))
         current.confirm(results, report)
     return [_evidence(results, equivalents())]
 

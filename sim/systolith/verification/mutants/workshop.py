@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from systolith.sim.cache import cache_directory
@@ -24,6 +25,10 @@ HANGS = "runs too long"
 DIED = "the process died"
 #: What a machine short of memory, disk or time does as well as a fault.
 UNSURE = (HANGS, DIED)
+
+
+class Stopped(Exception):  # noqa: N818 (no error)
+    """The workshop was stopped before the run ended."""
 
 
 class Workshop:
@@ -41,6 +46,9 @@ class Workshop:
         self.root = directory / "tree"
         self._directory = directory
         self._numbers = itertools.count()
+        self._starting = Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
         for name in (*SOURCES, "tests", "docs"):
             shutil.copytree(place / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(place / "pyproject.toml", self.root)
@@ -51,6 +59,11 @@ class Workshop:
 
         A faulty tree has a cache of its own, where it finds what was built without the fault: Verilator's library,
         and, where the fault changes nothing of the Verilog, the simulator.
+
+        Raises
+        ------
+        Stopped
+            If :meth:`stop` was called.
         """
         work = self._directory / f"mutant{next(self._numbers)}"
         work.mkdir()
@@ -64,12 +77,43 @@ class Workshop:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "SYSTOLITH_CACHE": str(cache)}
         env["OPENBLAS_NUM_THREADS"] = "1"
         try:
-            finished = _finishes(command, limit, self.root, env, work / "output")
+            finished = self._finishes(command, limit, env, work / "output")
             if finished and (work / "result.json").exists():
                 return Verdict(**json.loads((work / "result.json").read_text()))
             return Verdict(killer=DIED if finished else HANGS)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def stop(self) -> None:
+        """End all runs at hand, and begin no other."""
+        with self._starting:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+    def _finishes(self, command: list[Any], limit: float, env: Mapping[str, str], said: Path) -> bool:
+        """Whether a command ends within ``limit`` seconds; else it is killed with all that it started."""
+        with said.open("wb") as output:
+            with self._starting:
+                if self._stopped:
+                    raise Stopped
+                process = subprocess.Popen(
+                    command, cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=output,
+                    stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+                self._running.add(process)
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                return False
+            finally:
+                with self._starting:
+                    self._running.remove(process)
+                    _kill(process)
+                process.wait()
+        if self._stopped:
+            raise Stopped
+        return True
 
     def _overlay(self, mutation: Mutation, work: Path) -> Path:
         """A source root with the faulty file alone, or all of its package if that has an ``__init__``."""
@@ -91,22 +135,10 @@ def _linked(cache: Path, place: Path) -> Path:
     return place
 
 
-def _finishes(command: list[Any], limit: float, cwd: Path, env: Mapping[str, str], said: Path) -> bool:
-    """Whether a command ends within ``limit`` seconds; else it is killed with all that it started."""
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    return True
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process, if it has not ended, with all that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Store:
