@@ -165,7 +165,6 @@ def test_explanations_are_of_sources_that_there_are():
     assert all(entry.reason and re.compile(entry.pattern) for entry in entries)
 
 
-@pytest.mark.slow
 def test_the_token_counters_are_covered_by_their_bench():
     (evidence,) = run_campaign("coverage", Options(quick=True), lambda _: None)
     assert evidence.passed, evidence.details
