@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from systolith import cli
+from systolith.analysis.bounds import encoder_work
 from systolith.models import minilm
 from systolith.rtl.config import PRESETS, Config
 from systolith.rtl.export import bundle
@@ -51,11 +52,13 @@ def test_run_on_the_rtl_reports_every_field(
     path = tmp_path / "out.json"
     assert systolith(monkeypatch, "run", *RANDOM, "--preset", "tiny", "--json", str(path)) == 0
     record = json.loads(path.read_text())
-    fields = "model config seq backend cycles macs utilization bound_cycles bytes_read bytes_written bit_exact cosine"
-    for field in [*fields.split(), "sim_cycles_per_second", "per_op", "versions"]:
+    fields = "model config seq backend cycles macs utilization bound_cycles bound_limit share bytes_read bytes_written"
+    for field in [*fields.split(), "bit_exact", "cosine", "sim_cycles_per_second", "per_op", "versions"]:
         assert record[field] is not None, field
-    assert record["bound_cycles"] == record["macs"] / 16
-    assert record["utilization"] == pytest.approx(record["bound_cycles"] / record["cycles"])
+    work = encoder_work(layers=1, hidden=16, heads=2, ffn=24, tokens=5)
+    assert (record["bound_cycles"], record["bound_limit"]) == (work.macs / 16, "compute")
+    assert record["share"] == record["bound_cycles"] / record["cycles"]
+    assert record["utilization"] == record["macs"] / (16 * record["cycles"])
     assert sum(op["cycles"] for op in record["per_op"]) == record["cycles"]
     assert sum(op["macs"] for op in record["per_op"]) == record["macs"]
     printed = capsys.readouterr().out

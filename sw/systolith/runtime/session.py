@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from systolith.analysis.bounds import Work, encoder_work
 from systolith.analysis.profile import OperationCycles, operation_cycles
 from systolith.compiler.compile import OBSERVABLE, compile_encoder
 from systolith.compiler.hazards import ProgramError
@@ -43,6 +44,7 @@ class Outcome:
     outputs : int8 (tokens, hidden) of every layer, as the device made them
     difference : the first element that differs from the integer reference, or None
     operations : cycles of each operation; empty where nothing was simulated
+    work : what any schedule of it must do, of which ``analysis.bounds.bound`` makes the fewest cycles
     """
 
     program: Program
@@ -50,6 +52,7 @@ class Outcome:
     outputs: list[Int8Array]
     difference: Difference | None
     operations: list[OperationCycles]
+    work: Work
 
     @property
     def bit_exact(self) -> bool:
@@ -61,15 +64,10 @@ class Outcome:
         return self.result.counters["cycles"] if self.result.simulated else None
 
     @property
-    def bound_cycles(self) -> float:
-        """The least cycles that the array needs: MACs / (rows x cols)."""
-        config = self.program.config
-        return self.program.macs / (config.rows * config.cols)
-
-    @property
     def utilization(self) -> float | None:
-        """:attr:`bound_cycles` over :attr:`cycles`."""
-        return self.bound_cycles / self.cycles if self.cycles else None
+        """Multiply-accumulates over those that the array could do in :attr:`cycles`."""
+        config = self.program.config
+        return self.program.macs / (config.rows * config.cols * self.cycles) if self.cycles else None
 
 
 def run_encoder(
@@ -114,7 +112,11 @@ def run_encoder(
     operations = []
     if result.events is not None and result.simulated:
         operations = operation_cycles(program, result.events, result.counters["cycles"])
-    return Outcome(program, result, outputs, difference, operations)
+    first = encoder.layers[0]
+    work = encoder_work(
+        layers=len(encoder.layers), hidden=first.hidden, heads=first.heads, ffn=first.ffn, tokens=len(x), keys=valid
+    )
+    return Outcome(program, result, outputs, difference, operations, work)
 
 
 def _first(layer: int, name: str, expected: npt.NDArray[np.generic], got: npt.NDArray[np.generic]) -> Difference | None:
