@@ -1,6 +1,7 @@
 """Whole encoders on both devices: equal in every bit, and a difference is found where it is."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from systolith.analysis.bounds import bound
 from systolith.analysis.causes import causes
+from systolith.compiler.compile import compile_encoder
 from systolith.compiler.hazards import ProgramError
-from systolith.compiler.program import CONSTANTS
+from systolith.compiler.program import CONSTANTS, OUTPUT
 from systolith.models.registry import load_model
 from systolith.rtl.config import PRESETS, Config
 from systolith.runtime.device import Device, DeviceFault, RunResult, open_device
@@ -130,3 +132,21 @@ def test_functional_device_measures_nothing() -> None:
     assert outcome.bit_exact
     assert (outcome.cycles, outcome.utilization, outcome.operations) == (None, None, [])
     assert all(isinstance(o, np.ndarray) for o in outcome.outputs)
+
+
+def test_the_encoder_of_the_documentation_runs_from_its_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "integration.md").read_text()
+    before, after = (part.split("```")[0] for part in page.split("```python\n")[1:])
+    monkeypatch.chdir(tmp_path)
+    model = load_model("minilm-l6")
+    x = model.prepare("Hello, array.")
+    compile_encoder(model.quantized, PRESETS["default"], len(x)).save("program.npz")
+    names: dict[str, Any] = {}
+    exec(before, names)
+    image = np.fromfile("program.bin", np.uint8)
+    regions = [np.fromfile(f"region{number}.bin", np.uint8) for number in range(5)]
+    result = FunctionalDevice(PRESETS["default"]).run(image, regions)
+    result.regions[OUTPUT].tofile("region2.bin")
+    exec(after, names)
+    np.testing.assert_array_equal(names["output"], model.quantized.forward(x)[-1])
+    np.testing.assert_array_equal(names["embedding"], model.embed(names["output"]))

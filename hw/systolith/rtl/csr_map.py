@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .interfaces import Regions
+from .interfaces import Fault, Regions
 
 IDENTITY = 0x5359534C
 VERSION = 1
@@ -90,7 +90,10 @@ REGISTERS: tuple[Register, ...] = (
         "IRQ_STATUS", 0x014, "w1c", "The interrupt is the OR of the enabled bits.",
         (Bits("done", 0, 1, "done"), Bits("fault", 1, 1, "fault")),
     ),
-    Register("FAULT_CODE", 0x018, "ro", "Why the accelerator stopped."),
+    Register(
+        "FAULT_CODE", 0x018, "ro",
+        "Why the accelerator stopped: " + ", ".join(f"{fault.value} {fault.name}" for fault in Fault) + ".",
+    ),
     Register("FAULT_INDEX", 0x01C, "ro", "Index of the instruction at fault."),
     Register("PROGRAM_BASE_LO", 0x020, "rw", "Address of the program; bits below the bus width in bytes are 0."),
     Register("PROGRAM_BASE_HI", 0x024, "rw", "Its upper bits."),
