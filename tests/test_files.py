@@ -1,6 +1,7 @@
 """Files read within bounds and written whole: each refusal in one sentence that names the file."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
             check_writable(tmp_path / name)
     with pytest.raises(FileError, match="cannot write /dev/null: it is no regular file"):
         write_whole("/dev/null", "text")
+
+
+def test_writers_of_one_path_at_once_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as pool:
+        for written in [pool.submit(write_whole, path, f"{number}") for number in range(200)]:
+            written.result()
+    assert path.read_text().isdigit()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_no_output_replaces_another_or_what_is_read(tmp_path: Path) -> None:

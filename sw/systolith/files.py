@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import reprlib
+import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +137,7 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     """
     check_writable(path)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.partial")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         with temporary.open("xb") as file:
