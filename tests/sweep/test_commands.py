@@ -68,6 +68,7 @@ def test_points_run_once_failures_are_recorded_and_a_report_is_written(
     printed = capsys.readouterr()
     assert "2 of 2 points, 1 bit-exact, 2 run this time" in printed.out
     assert "lanes 3, refused: lanes must divide both rows and cols" in printed.out
+    assert "Measured on the RTL; AXI 64 bit, latency 30, full bandwidth" in printed.out
 
     before = written(output)
     more = ["--dims", "4", "--workload", f"{SMALL.format(5)},{SMALL.format(6)}", "-o", str(output)]

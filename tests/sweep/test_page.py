@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from systolith.files import FileError
 from systolith.sweep.figures import MAX_BARS, MAX_SERIES, plots
 from systolith.sweep.page import write_report
 from systolith.sweep.record import Outcome, Record
@@ -36,6 +37,20 @@ def test_the_page_needs_no_other_file_and_figures_are_png_and_svg(made: Made, tm
     assert "<td>1,200</td>" in page
     assert "<td>90.2</td>" in page
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in files if path.suffix == ".png")
+
+
+def test_a_page_that_cannot_be_written_is_known_before_anything_is(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(FileError, match=r"cannot write .*report\.html: it is a directory"):
+        write_report([made("4", 1000)], tmp_path)
+    assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_the_page_says_what_all_runs_have_in_common(made: Made, tmp_path: Path) -> None:
+    write_report([made("4", 1000), made("2x4", 2100, latency=[99])], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<p>All runs: AXI 64 bit, full bandwidth.</p>" in page
+    assert "2x4, random:1x8@16/2/24, latency 99" in page
 
 
 def test_the_same_records_make_the_same_files(made: Made, tmp_path: Path) -> None:

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 
 from systolith.sweep.record import Record
-from systolith.sweep.series import Area, area_of, intensity, pareto_front, point_titles, roof, series_of
+from systolith.sweep.series import (
+    Area,
+    area_of,
+    intensity,
+    pareto_front,
+    point_titles,
+    roof,
+    series_of,
+    settings_of_all,
+)
 
 Made = Callable[..., Record]
 
@@ -27,6 +36,27 @@ def test_settings_that_vary_at_one_size_name_lines(made: Made) -> None:
     assert list(series_of(records, ("latency",))) == [
         "random:1x8@16/2/24, latency 30",
         "random:1x8@16/2/24, latency 100",
+    ]
+
+
+def test_settings_that_vary_between_sizes_name_lines_too(made: Made) -> None:
+    records = [made("2x4", 100, axi=[32], latency=[200]), made("4", 50)]
+    assert list(series_of(records)) == [
+        "random:1x8@16/2/24, AXI 32 bit, latency 200",
+        "random:1x8@16/2/24, AXI 64 bit, latency 30",
+    ]
+    assert settings_of_all(records) == "full bandwidth"
+    assert settings_of_all(records[:1]) == "AXI 32 bit, latency 200, full bandwidth"
+
+
+def test_any_other_field_of_a_configuration_names_lines(made: Made) -> None:
+    one, other, refused = made("4", 100), made("4", 90), made("8", None)
+    other["config"] |= {"approximation": "polynomial"}
+    refused["config"] = None
+    assert point_titles([one, other, refused]) == [
+        "4x4, random:1x8@16/2/24, approximation look-up",
+        "4x4, random:1x8@16/2/24, approximation polynomial",
+        "8x8, random:1x8@16/2/24",
     ]
 
 

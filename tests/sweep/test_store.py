@@ -45,6 +45,22 @@ def test_records_are_there_again_unless_they_failed(made: Made, tmp_path: Path) 
     assert again.done("another") is None
 
 
+def test_two_sweeps_into_one_directory_leave_the_results_of_both(made: Made, tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.put(made("4", 100))
+    second.put(made("8", 50))
+    second.write()
+    assert [record["rows"] for record in read_results(tmp_path)] == [4, 8]
+    first.write()
+    assert [record["rows"] for record in read_results(tmp_path)] == [4, 8]
+
+
+def test_results_that_could_not_be_written_are_known_before(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(FileError, match=r"cannot write .*results\.csv: it is a directory"):
+        opened(tmp_path)
+
+
 def test_records_of_other_sources_and_damaged_ones_are_not_results(made: Made, tmp_path: Path) -> None:
     record = made("4", 100)
     opened(tmp_path).put(record)

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from systolith.rtl.config import Config
 from systolith.steps import steps
 
+from .series import point_titles, settings_of_all
 from .space import LISTS, Point, parse_list, points_of, read_file, replaced
 from .workload import NAMES, SYNTAX, SweepError
 
@@ -37,7 +39,9 @@ def sweep(
     config: Annotated[Path | None, typer.Option(help="Configuration in TOML that sizes start from.")] = None,
     file: Annotated[Path | None, typer.Option(help="Options in TOML; those given here replace them.")] = None,
     synth: Annotated[str | None, typer.Option(help="Also synthesise each accelerator, for this target.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one for each processor).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: one for each processor).")
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Run on this Dask scheduler, e.g. tcp://host:8786.")] = None,
 ) -> None:
     """Run workloads on accelerators of many sizes, on the RTL and checked bit for bit; resumes where it stopped."""
@@ -51,7 +55,7 @@ def sweep(
     points = points_of(options)
     if scheduler is not None and jobs is not None:
         raise SweepError("--scheduler excludes --jobs: the cluster's workers decide")
-    raise typer.Exit(_sweep(points, options.get("synth"), output, jobs or os.cpu_count() or 1, scheduler))
+    raise typer.Exit(_sweep(points, options.get("synth"), output, jobs or len(os.sched_getaffinity(0)), scheduler))
 
 
 def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, scheduler: str | None) -> int:
@@ -96,6 +100,8 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
             store.write()
     records = [store.records[name] for name in keyed if name in store.records]
     syntheses = [store.syntheses[name] for name in areas if name in store.syntheses]
+    same = f"; {settings_of_all(records)}" if records else ""
+    out.print(f"Measured on the RTL{same}; the bound is computed", highlight=False, soft_wrap=True)
     out.print(_table(records))
     complaints = [f"{keyed[r['key']].title}, {r['outcome']}: {r['failure']}" for r in records if r["failure"]]
     complaints += [f"{synthesis_title(r)}: {reason}" for r in syntheses if (reason := missing(r))]
@@ -115,24 +121,14 @@ def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, sch
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
-    table = Table(
-        title="Measured on the RTL; the bound is computed",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in ("array", "workload"):
-        table.add_column(name, no_wrap=True)
-    for name in ("AXI", "latency", "cycles", "bound", "share", "exact"):
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    table.add_column("array and workload", overflow="fold")
+    for name in ("cycles", "bound", "share", "exact"):
         table.add_column(name, justify="right", no_wrap=True)
-    for record in records:
+    for title, record in zip(point_titles(records), records, strict=True):
         ran = record["cycles"] is not None
         table.add_row(
-            f"{record['rows']}x{record['cols']}",
-            record["workload"],
-            str(record["config"]["axi_data_width"]) if record["config"] else "",
-            str(record["latency"]) + (f", {record['bandwidth']} B" if record["bandwidth"] else ""),
+            escape(title),
             f"{record['cycles']:,}" if ran else "",
             f"{record['bound_cycles']:,.0f}" if ran else "",
             f"{record['share']:.1%}" if ran else "",

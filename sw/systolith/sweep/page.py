@@ -9,15 +9,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from systolith.files import write_whole
+from systolith.files import check_writable, write_whole
 
 from .figures import plots, style
 from .record import Outcome, Record
-from .series import point_titles
+from .series import point_titles, settings_of_all
 from .workload import SweepError
 
 PAGE = "report.html"
-_FIGURES = "figures"
+_FIGURES, _SUFFIXES = "figures", ("png", "svg")
 _DOTS_PER_INCH = 150
 _CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 72rem; margin: 2rem auto;
@@ -51,22 +51,24 @@ def write_report(records: Sequence[Record], directory: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SweepError(f"cannot make the directory {folder}: {str(error.strerror).lower()}") from error
-    files, parts = [], []
-    for plot in plots(ran):
+    drawn = plots(ran)
+    files = [directory / PAGE, *(folder / f"{plot.name}.{suffix}" for plot in drawn for suffix in _SUFFIXES)]
+    for file in files:
+        check_writable(file)
+    parts = []
+    for plot in drawn:
         figure = plot.draw()
-        images = {suffix: _image(figure, suffix) for suffix in ("png", "svg")}
+        images = {suffix: _image(figure, suffix) for suffix in _SUFFIXES}
         for suffix, content in images.items():
-            files.append(folder / f"{plot.name}.{suffix}")
-            write_whole(files[-1], content)
+            write_whole(folder / f"{plot.name}.{suffix}", content)
         data = base64.b64encode(images["svg"]).decode()
         caption = html.escape(plot.caption)
         parts.append(
             f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
-    page = directory / PAGE
-    write_whole(page, _page(records, ran, parts))
-    return [page, *files]
+    write_whole(files[0], _page(records, ran, parts))
+    return files
 
 
 def _image(figure: Figure, suffix: str) -> bytes:
@@ -90,6 +92,7 @@ def _page(records: Sequence[Record], ran: Sequence[Record], figures: Sequence[st
         f"<p>{len(records)} points, {exact} bit-exact on the RTL, {len(bad)} not. Cycles, bytes and causes are "
         "measured on the simulated RTL; bounds and roofs are computed. Every int8 value of every layer was compared "
         "with the integer reference.</p>",
+        f"<p>All runs: {html.escape(same)}.</p>" if (same := settings_of_all(ran)) else "",
         *figures,
         "<h2>All runs</h2>",
         _runs(ran),
@@ -124,11 +127,11 @@ def _runs(ran: Sequence[Record]) -> str:
 
 def _failures(bad: Sequence[Record]) -> str:
     body = "".join(
-        f"<tr><td>{r['rows']}x{r['cols']}</td><td>{html.escape(r['workload'])}</td>"
-        f'<td class="bad">{html.escape(r["outcome"])}</td><td class="said">{html.escape(r["failure"] or "")}</td></tr>'
-        for r in bad
+        f'<tr><td>{html.escape(title)}</td><td class="bad">{html.escape(r["outcome"])}</td>'
+        f'<td class="said">{html.escape(r["failure"] or "")}</td></tr>'
+        for title, r in zip(point_titles(bad), bad, strict=True)
     )
-    heads = '<th>array</th><th>workload</th><th>outcome</th><th class="said">cause</th>'
+    heads = '<th>array and workload</th><th>outcome</th><th class="said">cause</th>'
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

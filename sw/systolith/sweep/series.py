@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from .record import Record
 
-#: Settings that may tell two runs of one size and workload apart: where their value is, and how a legend calls it.
-_SETTINGS = {
+#: How a legend calls a setting; the others, all of a configuration's, by their names.
+_NAMES = {
     "axi_data_width": "AXI {} bit",
     "scratchpad_bytes": "scratchpad {} B",
     "accumulator_bytes": "accumulator {} B",
@@ -15,8 +15,12 @@ _SETTINGS = {
     "latency": "latency {}",
     "bandwidth": "{} B/cycle",
 }
+#: Settings that also follow from the array's size, which alone tells no two runs apart.
+_FOLLOWING = ("scratchpad_bytes", "accumulator_bytes", "parameter_bytes", "lanes")
 #: Those of the memory, which cost no area.
 MEMORY_SETTINGS = ("latency", "bandwidth")
+#: Those that every report gives, whether they vary or not.
+_GIVEN = ("axi_data_width", *MEMORY_SETTINGS)
 #: Resources of a synthesis by which an area is told, the first that is there, and how an axis calls them.
 RESOURCES = {"lut": "LUTs", "gates": "gates"}
 
@@ -71,29 +75,41 @@ def intensity(record: Record) -> float:
 
 
 def _values(record: Record) -> dict[str, Hashable]:
-    return {name: record.get(name, record["config"].get(name)) for name in _SETTINGS}
+    """The settings of a record, of the memory alone if there is no such accelerator."""
+    settings = {name: value for name, value in (record["config"] or {}).items() if name not in ("rows", "cols")}
+    return {**settings, **{name: record[name] for name in MEMORY_SETTINGS}}
 
 
-def varying(records: Sequence[Record]) -> list[str]:
-    """Settings that differ between runs of the same array size: those that a line of a figure must be named after.
-
-    Memory sizes and lanes also follow from the array's size; that alone makes no setting.
-    """
-    by_size: dict[tuple[int, int], dict[str, set[Hashable]]] = defaultdict(lambda: defaultdict(set))
+def _varying(records: Sequence[Record]) -> list[str]:
+    """Settings that differ, those that follow from the size between runs of one size: a line is named after them."""
+    found: dict[str, dict[Hashable, set[Hashable]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
         for name, value in _values(record).items():
-            by_size[record["rows"], record["cols"]][name].add(value)
-    return [name for name in _SETTINGS if any(len(values[name]) > 1 for values in by_size.values())]
+            found[name][dimension(record) if name in _FOLLOWING else None].add(value)
+    names = [*_NAMES, *(name for name in found if name not in _NAMES)]
+    return [name for name in names if any(len(values) > 1 for values in found[name].values())]
+
+
+def _setting(name: str, value: Hashable) -> str:
+    if name == "bandwidth" and not value:
+        return "full bandwidth"
+    return _NAMES.get(name, f"{name} {{}}").format(value)
 
 
 def _label(record: Record, names: Sequence[str]) -> str:
     values = _values(record)
-    return ", ".join([record["workload"], *(_SETTINGS[name].format(values[name]) for name in names)])
+    return ", ".join([record["workload"], *(_setting(name, values[name]) for name in names if name in values)])
 
 
-def series_of(records: Sequence[Record], among: Sequence[str] = tuple(_SETTINGS)) -> dict[str, list[Record]]:
-    """Records by workload and those settings, of ``among``, that vary."""
-    names = [name for name in varying(records) if name in among]
+def settings_of_all(records: Sequence[Record]) -> str:
+    """Bus and memory where they are the same in all records, as titles and legends do not name them."""
+    values, names = _values(next((r for r in records if r["config"]), records[0])), _varying(records)
+    return ", ".join(_setting(name, values[name]) for name in _GIVEN if name in values and name not in names)
+
+
+def series_of(records: Sequence[Record], among: Sequence[str] | None = None) -> dict[str, list[Record]]:
+    """Records by workload and those settings that vary, if given only of ``among``."""
+    names = [name for name in _varying(records) if among is None or name in among]
     series: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         series[_label(record, names)].append(record)
@@ -102,7 +118,7 @@ def series_of(records: Sequence[Record], among: Sequence[str] = tuple(_SETTINGS)
 
 def point_titles(records: Sequence[Record]) -> list[str]:
     """A name for each record: size, workload, and the settings that vary."""
-    names = varying(records)
+    names = _varying(records)
     return [f"{dimension(record)}, {_label(record, names)}" for record in records]
 
 

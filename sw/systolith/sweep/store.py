@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from systolith.analysis.causes import CAUSES
-from systolith.files import FileError, parse_object, read_bytes, read_json, shown, write_whole
+from systolith.files import FileError, check_writable, parse_object, read_bytes, read_json, shown, write_whole
 from systolith.rtl.config import Config
 
 from .check import check_record, check_result, check_synthesis
@@ -37,14 +37,22 @@ class _Folder:
     def __init__(self, path: Path, origin: str, check: Callable[[Record], None]) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._path, self._origin = path, origin
+        self._check, self._seen = check, set[str]()
         self.records: dict[str, Record] = {}
-        for file in sorted(path.glob("*.json")):
-            try:
-                self._take(read_record(file, check))
-            except (FileError, SweepError):
-                continue  # not written by this sweep: its point runs again
+        self.read()
+
+    def read(self) -> None:
+        """Take what is new, of another sweep into the same directory too."""
+        for file in sorted(self._path.glob("*.json")):
+            if file.stem not in self._seen:
+                self._seen.add(file.stem)
+                try:
+                    self._take(read_record(file, self._check))
+                except (FileError, SweepError):
+                    continue  # not written by a sweep: its point runs again
 
     def put(self, record: Record) -> None:
+        self._seen.add(record["key"])
         self._take(record)
         write_whole(self._path / f"{record['key']}.json", json.dumps(record) + "\n")
 
@@ -71,6 +79,8 @@ class Store:
             self._syntheses = _Folder(directory / "synthesis", synthesis_origin, check_synthesis)
         except OSError as error:
             raise SweepError(f"cannot make the directory {directory}: {str(error.strerror).lower()}") from error
+        for name in (JSON_LINES, TABLE):
+            check_writable(directory / name)
         self.records, self.syntheses = self._points.records, self._syntheses.records
         self._written = 0.0
 
@@ -97,8 +107,11 @@ class Store:
     def write(self) -> None:
         """Write all records of this origin as JSON lines and as CSV, smallest accelerators first.
 
-        Those with an area also have the versions of its tools.
+        Those that another sweep has put here meanwhile are among them. Those with an area also have the versions of
+        its tools.
         """
+        self._points.read()
+        self._syntheses.read()
         found: dict[str, dict[str, Any]] = {}
         versions: dict[str, str] = {}
         for synthesis in self.syntheses.values():
