@@ -1,7 +1,7 @@
-"""The cache of what takes long to make: simulators and Verilog.
+"""The cache of what takes long to make: simulators, Verilog, netlists and placements.
 
-An entry is a directory, made under another name and renamed into place, so that an interruption leaves nothing that
-looks like a finished one. What nobody used for a month goes when something new is made.
+An entry is a directory or a file, made under another name and renamed into place, so that an interruption leaves
+nothing that looks like a finished one. What nobody used for a month goes when something new is made.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 #: Entries of the cache, whole or interrupted, and how long one is kept unused, in seconds.
-_ENTRY = re.compile(r".+-[0-9a-f]{16}|partial-.+")
+_ENTRY = re.compile(r".+-[0-9a-f]{16}|[0-9a-f]{64}\.json|partial-.+")
 _KEPT = 30 * 24 * 3600
 
 
@@ -27,19 +27,31 @@ def cache_directory() -> Path:
 
 
 @contextlib.contextmanager
+def locked(cache: Path, name: str) -> Iterator[None]:
+    """Another process that wants the same entry waits for this one instead of making it again."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def touch(entry: Path) -> None:
+    """Note that an entry is used."""
+    with contextlib.suppress(OSError):
+        os.utime(entry)
+
+
+@contextlib.contextmanager
 def new_entry(cache: Path, name: str) -> Iterator[Path | None]:
     """A directory to fill, which becomes ``cache/name`` when all went well; None if that exists already.
 
-    Locked meanwhile: another process that wants the same entry waits for it instead of making it again.
+    :func:`locked` meanwhile.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     if (cache / name).exists():
-        with contextlib.suppress(OSError):
-            os.utime(cache / name)
+        touch(cache / name)
         yield None
         return
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(cache, name):
         if (cache / name).exists():
             yield None
             return
@@ -49,13 +61,16 @@ def new_entry(cache: Path, name: str) -> Iterator[Path | None]:
             work.rename(cache / name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        _prune(cache)
+        prune(cache)
 
 
-def _prune(cache: Path) -> None:
+def prune(cache: Path) -> None:
     """Remove entries that nothing used for :data:`_KEPT`, each whole: whoever wants one again makes it again."""
     for entry in cache.iterdir():
         with contextlib.suppress(OSError):
             if _ENTRY.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _KEPT:
                 gone = entry.rename(cache / f"partial-{entry.name}")
-                shutil.rmtree(gone)
+                if gone.is_dir():
+                    shutil.rmtree(gone)
+                else:
+                    gone.unlink()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from systolith.files import FileError, read_json, write_whole
-from systolith.sim.cache import cache_directory
+from systolith.sim.cache import cache_directory, locked, prune, touch
 
 from .targets import SynthesisError
 
@@ -77,16 +77,18 @@ def run(
     key = json.dumps([tool.package, tool.version, arguments, sorted(inputs.items()), outputs])
     cache = cache or cache_directory() / "synthesis"
     entry = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    if (kept := _kept(entry, outputs)) is not None:
-        return kept
-    with tempfile.TemporaryDirectory(prefix="systolith-synth-") as name:
-        work = Path(name)
-        for file, text in inputs.items():
-            (work / file).write_text(text, "utf-8")
-        _execute(tool, arguments, work, line)
-        result = {file: (work / file).read_text("utf-8") for file in outputs}
-    cache.mkdir(parents=True, exist_ok=True)
-    write_whole(entry, json.dumps(result))
+    with locked(cache, entry.stem):
+        if (kept := _kept(entry, outputs)) is not None:
+            touch(entry)
+            return kept
+        with tempfile.TemporaryDirectory(prefix="systolith-synth-") as name:
+            work = Path(name)
+            for file, text in inputs.items():
+                (work / file).write_text(text, "utf-8")
+            _execute(tool, arguments, work, line)
+            result = {file: (work / file).read_text("utf-8") for file in outputs}
+        write_whole(entry, json.dumps(result))
+        prune(cache)
     return result
 
 
