@@ -1,12 +1,14 @@
 """The C header: a C compiler packs instructions as the Python encoder does."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from systolith.rtl.config import PRESETS
-from systolith.rtl.csr_map import OFFSETS
+from systolith.rtl.csr_map import IDENTITY, OFFSETS, REGISTERS, VERSION
 from systolith.rtl.export.c_header import FILE, c_header
 from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Instruction, Opcode
 
@@ -48,15 +50,43 @@ def test_every_register_and_size_is_named() -> None:
     assert f"#define SYSTOLITH_OPCODE_MATRIX {Opcode.MATRIX.value}\n" in text
 
 
-def test_the_first_job_of_the_documentation_compiles(tmp_path: Path) -> None:
+def test_every_part_of_a_register_is_named() -> None:
+    values = re.findall(r"^#define (\w+) (\w+)$", c_header(PRESETS["tiny"]), re.MULTILINE)
+    names = dict(values)
+    assert len(names) == len(values)
+    for register in REGISTERS:
+        for part in register.parts:
+            prefix = f"SYSTOLITH_{register.name}_{part.name.upper()}"
+            mask = int(names[f"{prefix}_MASK"].removesuffix("u"), 16)
+            assert int(names[f"{prefix}_LOW"]) == part.low
+            assert [bit for bit in range(32) if mask >> bit & 1] == list(range(part.low, part.low + part.width))
+    assert names["SYSTOLITH_STATUS_UNANSWERED_MASK"] == "0x00000008u"
+    assert names["SYSTOLITH_ARRAY_COLS_MASK"] == "0xFFFF0000u"
+
+
+@pytest.mark.parametrize(("why", "reported"), [(1, ""), (2, "7 8 9"), (3, "7 8 9")])
+def test_the_first_job_of_the_documentation_runs(why: int, reported: str, tmp_path: Path) -> None:
+    """On registers that are plain memory: what it writes, and whether it reports a fault."""
     page = (Path(__file__).parents[3] / "docs" / "integration.md").read_text()
     job = page.split("```c\n")[1].split("```")[0].removeprefix('#include "systolith.h"\n')
+    assert re.findall(r"REG\((?:CONTROL|IRQ_ENABLE)\) = \d|why & \d", job) == []
+    registers = {"ID": IDENTITY, "VERSION": VERSION, "IRQ_STATUS": why}
+    registers |= {"FAULT_CODE": 7, "FAULT_INDEX": 8, "FAULT_WAITING": 9}
+    settings = "".join(f"registers[{OFFSETS[name] // 4}] = {value}u;\n" for name, value in registers.items())
+    written = ", ".join(f"registers[{OFFSETS[name] // 4}]" for name in ("CONTROL", "IRQ_ENABLE", "PROGRAM_LENGTH"))
     body = (
-        f'#include "{FILE}"\nvoid fail(void); void report(uint32_t, uint32_t, uint32_t);\n'
-        "void first_job(uintptr_t base, uint32_t program, uint32_t source, uint32_t source_bytes, uint32_t target, "
-        f"uint32_t target_bytes) {{\n{job}\n}}\n"
+        f'#include <stdio.h>\n#include <stdlib.h>\n#include "{FILE}"\n'
+        "static uint32_t registers[1024];\n"
+        "static void fail(void) { exit(1); }\n"
+        "static void report(uint32_t code, uint32_t index, uint32_t waiting)\n"
+        '{ printf("%u %u %u", (unsigned)code, (unsigned)index, (unsigned)waiting); }\n'
+        "static void first_job(uintptr_t base, uint32_t program, uint32_t source, uint32_t source_bytes, "
+        f"uint32_t target, uint32_t target_bytes) {{\n{job}\n}}\n"
+        f"int main(void) {{\n{settings}first_job((uintptr_t)registers, 0, 0, 0, 0, 0);\n"
+        f'printf("\\n%u %u %u\\n", {written});\nreturn 0;\n}}\n'
     )
     (tmp_path / FILE).write_text(c_header(PRESETS["tiny"]))
     (tmp_path / "job.c").write_text(body)
-    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "job.c", "-o", "job.o"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "job.c", "-o", "job"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "job"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [reported, "1 3 2"]
