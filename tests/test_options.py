@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from systolith.options import Accelerator, EncoderOptions, MemoryOptions, UsageError, grouped
-from systolith.rtl.config import PRESETS, preset
+from systolith.rtl.config import PRESETS, ConfigError, preset
 
 
 def invoke(*arguments: str) -> dict[str, Any]:
@@ -85,3 +85,16 @@ def test_a_random_encoder_has_the_sizes_that_are_named() -> None:
     model = EncoderOptions(model="random", hidden=16, heads=2, ffn=24, seq=5, layers=1).load()
     assert model.prepare("").shape == (5, 16)
     assert len(model.quantized.layers) == 1
+    assert EncoderOptions(model="random", layers=1).load().prepare("").shape == (32, 64)
+
+
+def test_options_that_say_nothing_of_the_model_are_refused() -> None:
+    with pytest.raises(UsageError, match="--seq is for --model random, not minilm-l6"):
+        EncoderOptions(seq=0).load()
+    with pytest.raises(UsageError, match="--text is for models that read text; the input of --model random follows"):
+        EncoderOptions(model="random", text="").load()
+
+
+def test_an_empty_name_is_no_preset() -> None:
+    with pytest.raises(ConfigError, match="preset ''"):
+        Accelerator(preset="").configuration()

@@ -85,7 +85,7 @@ def _model(encoder: EncoderOptions) -> tuple[Model, Any]:
     """The model and its int8 input (tokens, hidden)."""
     with steps(err, f"loading and quantising {encoder.model}"):
         model = encoder.load()
-        return model, model.prepare(encoder.text)
+        return model, model.prepare(encoder.sentence)
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def run(
         model=bundle.name,
         backend=backend,
         memory=asdict(memory),
-        cosine=bundle.cosine(encoder.text, outcome.outputs[-1]),
+        cosine=bundle.cosine(encoder.sentence, outcome.outputs[-1]),
     )
     print_run(out, record)
     if json_file is not None:
@@ -284,7 +284,7 @@ def synth(
     accelerator: Accelerator,
     pnr: Annotated[bool, typer.Option(help="Place and route too, for the clock (ecp5).")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="Placements, 3 unless given; the median counts.")] = None,
-    mhz: Annotated[float | None, typer.Option(min=1, help="What place and route aims at, 100 unless given.")] = None,
+    mhz: Annotated[float | None, typer.Option(min=1, max=1000, help="What place and route aims at (100).")] = None,
     without: Annotated[
         str, typer.Option(help="Leave out softmax, gelu, layernorm (joined by commas), and compare.")
     ] = "",

@@ -16,6 +16,8 @@ from systolith.rtl.config import Config, preset
 from systolith.sim.dram import MOST_TIMING
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
+#: What is encoded if no text is given.
+SENTENCE = "The quick brown fox jumps over the lazy dog."
 ModelName = Annotated[str, typer.Option(help="minilm-l6 or random.")]
 
 
@@ -51,7 +53,8 @@ class Accelerator:
             raise UsageError("--preset and --config exclude each other")
         if self.dim is not None and (rows is not None or cols is not None):
             raise UsageError("--dim excludes --rows and --cols")
-        config = Config.from_toml(self.config) if self.config is not None else preset(self.preset or default)
+        name = default if self.preset is None else self.preset
+        config = preset(name) if self.config is None else Config.from_toml(self.config)
         if self.dim is not None:
             rows = cols = self.dim
         if rows is not None or cols is not None:
@@ -64,28 +67,37 @@ class EncoderOptions:
     """Which encoder is meant, and its input."""
 
     model: ModelName = "minilm-l6"
-    text: Annotated[str, typer.Option(help="The sentence, for models that read text.")] = (
-        "The quick brown fox jumps over the lazy dog."
-    )
+    text: Annotated[str | None, typer.Option(help=f"The sentence, for models that read text ({SENTENCE!r}).")] = None
     layers: Annotated[int | None, typer.Option(help="Only the first layers.")] = None
-    seed: Annotated[int, typer.Option(help="Seed of the random encoder and its input.")] = 0
-    hidden: Annotated[int, typer.Option(help="Random encoder: hidden size.")] = 64
-    heads: Annotated[int, typer.Option(help="Random encoder: attention heads.")] = 2
-    ffn: Annotated[int, typer.Option(help="Random encoder: feed-forward size.")] = 128
-    seq: Annotated[int, typer.Option(help="Random encoder: tokens.")] = 32
+    seed: Annotated[int | None, typer.Option(help="Random encoder: seed of it and its input (0).")] = None
+    hidden: Annotated[int | None, typer.Option(help="Random encoder: hidden size (64).")] = None
+    heads: Annotated[int | None, typer.Option(help="Random encoder: attention heads (2).")] = None
+    ffn: Annotated[int | None, typer.Option(help="Random encoder: feed-forward size (128).")] = None
+    seq: Annotated[int | None, typer.Option(help="Random encoder: tokens (32).")] = None
+
+    @property
+    def sentence(self) -> str:
+        """The text, :data:`SENTENCE` if none is given."""
+        return SENTENCE if self.text is None else self.text
 
     def load(self) -> Model:
         """The model, quantised.
 
         Raises
         ------
+        UsageError
+            If an option is given that says nothing of this model.
         ModelError
             If there is none of that name or shape.
         """
-        if self.model == "random":
-            sizes = {"hidden": self.hidden, "heads": self.heads, "ffn": self.ffn, "tokens": self.seq}
-            return load_model(self.model, layers=self.layers, seed=self.seed, **sizes)
-        return load_model(self.model, layers=self.layers)
+        of_random = {"seed": self.seed, "hidden": self.hidden, "heads": self.heads, "ffn": self.ffn, "seq": self.seq}
+        given = {name: value for name, value in of_random.items() if value is not None}
+        if self.model == "random" and self.text is not None:
+            raise UsageError("--text is for models that read text; the input of --model random follows from --seed")
+        if self.model != "random" and given:
+            raise UsageError(f"--{next(iter(given))} is for --model random, not {self.model}")
+        tokens = {"tokens": given.pop("seq")} if "seq" in given else {}
+        return load_model(self.model, layers=self.layers, **given, **tokens)
 
 
 @dataclass(frozen=True)

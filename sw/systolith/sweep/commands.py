@@ -39,9 +39,7 @@ def sweep(
     config: Annotated[Path | None, typer.Option(help="Configuration in TOML that sizes start from.")] = None,
     file: Annotated[Path | None, typer.Option(help="Options in TOML; those given here replace them.")] = None,
     synth: Annotated[str | None, typer.Option(help="Also synthesise each accelerator, for this target.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes (default: one for each processor).")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one for each processor).")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Run on this Dask scheduler, e.g. tcp://host:8786.")] = None,
 ) -> None:
     """Run workloads on accelerators of many sizes, on the RTL and checked bit for bit; resumes where it stopped."""

@@ -120,9 +120,9 @@ def replaced(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def base_config(options: dict[str, Any]) -> Config:
     """The accelerator that sizes and settings start from."""
-    if options.get("preset") and options.get("config"):
+    if "preset" in options and "config" in options:
         raise SweepError("preset and config exclude each other")
-    return Config.from_toml(options["config"]) if options.get("config") else preset(options.get("preset") or "default")
+    return Config.from_toml(options["config"]) if "config" in options else preset(options.get("preset", "default"))
 
 
 def points_of(options: dict[str, Any]) -> list[Point]:
