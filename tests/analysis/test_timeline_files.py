@@ -7,6 +7,7 @@ import pytest
 
 from systolith.analysis.timeline_files import TraceError, TraceFiles
 from systolith.analysis.timeline_waves import LIMIT, cycle_bytes, groups, gtkwave_layout, surfer_layout
+from systolith.compiler.compile import compile_encoder
 from systolith.files import FileError
 from systolith.models.registry import load_model
 from systolith.rtl.config import preset
@@ -55,6 +56,17 @@ def test_a_window_behind_the_end_is_said(tmp_path: Path) -> None:
     assert TraceFiles(trace=tmp_path / "x.json", trace_from=2350).missed(result) == ""
     assert TraceFiles(trace=tmp_path / "x.json").missed(result) == ""
     assert TraceFiles().missed(result) == ""
+
+
+def test_a_waveform_that_the_run_did_not_leave_gets_no_layouts(tmp_path: Path) -> None:
+    path = tmp_path / "x.vcd"
+    path.write_text("precious")
+    program = compile_encoder(load_model("random", tokens=5, hidden=16, heads=2, ffn=24, layers=1).quantized, TINY, 5)
+    hang = RunResult(counters={}, regions=[], events=None, wall_seconds=0.0, simulated=True)
+    (line,) = TraceFiles(vcd=path, trace_from=100_000).write(program, hang, "no end")
+    assert line == f"{path} is not written: the run ended before its window"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.vcd"]
+    assert path.read_text() == "precious"
 
 
 def test_without_a_window_the_size_is_limited(tmp_path: Path) -> None:
@@ -133,6 +145,19 @@ def test_a_waveform_holds_its_window_alone(wave: Path) -> None:
     times = [int(line[1:]) for line in wave.read_text().splitlines() if line.startswith("#")]
     assert times[-1] - times[0] == 20 * 1000 - 500  # ps, between the first and the last edge
     assert wave.stat().st_size < 3_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vcd", "fst"])
+def test_a_missed_window_replaces_no_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "run"
+    path.write_text("precious")
+    files = TraceFiles(**{kind: path}, trace_from=1_000_000)  # type: ignore[arg-type]
+    model = load_model("random", tokens=5, hidden=16, heads=2, ffn=24, layers=1)
+    outcome = run_encoder(model.quantized, model.prepare(), open_device(TINY, "rtl", **files.options(TINY)))
+    assert files.missed(outcome.result).startswith(f"nothing to show in {path}: ")
+    assert not list(files.write(outcome.program, outcome.result))
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("run", b"precious")]
 
 
 @pytest.mark.slow

@@ -91,12 +91,11 @@ class TraceFiles:
 
     def missed(self, result: RunResult) -> str:
         """Why there is nothing to show: the program ended before the window begins. Nothing if there is something."""
-        ended = result.counters.get("cycles") or (0 if result.activity is None else result.activity.ended)
-        if not ended or (self.trace_from or 0) < ended:
+        if not result.misses(self.trace_from):
             return ""
         paths = ", ".join(str(path) for path in (self.trace, self.vcd, self.fst) if path is not None)
         return (
-            f"nothing to show in {paths}: the program ended in cycle {ended - 1:,}, before --trace-from "
+            f"nothing to show in {paths}: the program ended in cycle {result.ended - 1:,}, before --trace-from "
             f"{self.trace_from:,}"
         )
 
@@ -115,7 +114,11 @@ class TraceFiles:
             about = trace["otherData"]
             cut = "" if about["whole"] == "yes" else "; " + about["whole"].removeprefix("no: ")
             yield f"{self.trace}: {about['window']}, {len(trace['traceEvents']):,} events for ui.perfetto.dev{cut}"
-        if self.waves is not None:
-            _, path = self.waves
+        if self.waves is None:
+            return
+        _, path = self.waves
+        if result.waves is None:
+            yield f"{path} is not written: the run ended before its window"
+        else:
             saved, commands = write_layouts(path, program.config)
             yield f"{path}: {path.stat().st_size:,} bytes; gtkwave {saved} or surfer --command-file {commands}"

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class RunResult:
         The memories on the chip after the run, if they were to be looked at.
     watched : Watched or None
         What was in the elements of memory that were to be watched.
+    waves : path or None
+        The waveform, if one was to be written and the run reached its window.
     """
 
     counters: dict[str, int]
@@ -54,6 +57,16 @@ class RunResult:
     activity: "Activity | None" = None
     state: npt.NDArray[np.void] | None = None
     watched: "Watched | None" = None
+    waves: Path | None = None
+
+    @property
+    def ended(self) -> int:
+        """The first cycle after the program, after a hang the first after its record; 0 if neither is known."""
+        return self.counters.get("cycles") or (0 if self.activity is None else self.activity.ended)
+
+    def misses(self, trace_from: int | None) -> bool:
+        """Whether the program is known to have ended before a window that begins in cycle ``trace_from``."""
+        return 0 < self.ended <= (trace_from or 0)
 
 
 class DeviceFault(Exception):  # noqa: N818 (the hardware's own word for it)

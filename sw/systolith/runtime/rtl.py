@@ -22,6 +22,7 @@ from systolith.sim.launch import Simulation, launch
 from systolith.sim.watch import Watch, read_watched
 
 from .device import AcceleratorError, Device, DeviceFault, RunResult
+from .waveform import pending_waveform, shows_a_cycle, take_place
 
 #: Regions and program start on pages, so that no two of them share one.
 _PAGE = 4096
@@ -40,7 +41,8 @@ class RtlDevice(Device):
         Latency, bandwidth and irregularity of the simulated DRAM; or give ``latency`` (cycles), ``bandwidth``
         (bytes a cycle, 0 for a beat each way) and ``seed``, which override it one by one.
     vcd, fst : path or None
-        Write a waveform there, in the one or the other format (see ``analysis.timeline_waves`` for its size).
+        Write a waveform there, in the one or the other format (see ``analysis.timeline_waves`` for its size). What was
+        there before stays until the run has ended, by a fault or hang too, and if the run did not reach the window.
     trace : bool
         Record when each instruction issues and retires.
     activity : bool
@@ -129,6 +131,8 @@ class RtlDevice(Device):
             If the accelerator hangs or broke the AXI protocol.
         SimulationError
             If the simulator cannot be built or fails.
+        FileError
+            If the waveform cannot be written.
         ValueError
             If there are more regions than the accelerator has, or the program is not of whole instructions.
         """
@@ -139,7 +143,7 @@ class RtlDevice(Device):
         simulator = build(self.config, tracing=self.tracing, peek=self.peek, cache=self.cache, report=self.report)
         parts = [np.asarray(part, np.uint8) for part in (*regions, program)]
         offsets, total = _lay_out([len(part) for part in parts])
-        with tempfile.TemporaryDirectory(prefix="systolith-") as name:
+        with tempfile.TemporaryDirectory(prefix="systolith-") as name, pending_waveform(self.waves) as waves:
             directory = Path(name)
             dram = np.memmap(directory / "dram", np.uint8, "w+", shape=(total,))
             for offset, part in zip(offsets, parts, strict=True):
@@ -161,13 +165,13 @@ class RtlDevice(Device):
                 (job.program_base, job.program_base + len(program)),
             )
             if self.bare:
-                outcome = run_bare(simulator, job, directory, self._plusargs())
+                outcome = run_bare(simulator, job, directory, self._plusargs(waves))
             else:
-                outcome = self._simulate(simulator, job, directory, shared)
+                outcome = self._simulate(simulator, job, directory, shared, self._plusargs(waves))
             after = [
                 np.array(dram[offset : offset + size]) for offset, (_, size) in zip(offsets, job.regions, strict=False)
             ]
-            result = self._result(directory, job, outcome, after, shared.cycles)
+            result = self._kept(waves, self._result(directory, job, outcome, after, shared.cycles))
             if not self.bare:
                 _check(outcome, shared, result)
         return result
@@ -177,6 +181,12 @@ class RtlDevice(Device):
         other = copy(self)
         other.waves, other.activity = None, False
         return other
+
+    def _kept(self, waves: Path | None, result: RunResult) -> RunResult:
+        """``result`` with the waveform, moved to its place, if that shows something of the program."""
+        if waves is None or self.waves is None or result.misses(self.trace_from) or not shows_a_cycle(waves):
+            return result
+        return replace(result, waves=take_place(waves, self.waves))
 
     def _result(
         self, directory: Path, job: Job, outcome: Outcome, regions: list[npt.NDArray[np.uint8]], simulated: int
@@ -207,20 +217,22 @@ class RtlDevice(Device):
             watched=watched,
         )
 
-    def _simulate(self, simulator: Simulator, job: Job, directory: Path, shared: Shared) -> Outcome:
+    def _simulate(
+        self, simulator: Simulator, job: Job, directory: Path, shared: Shared, plusargs: Sequence[str]
+    ) -> Outcome:
         """Run ``job`` under cocotb."""
         job.save(directory / "job.json")
         (directory / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
         env = {JOB_VARIABLE: str(directory / "job.json"), CONFIG_VARIABLE: str(directory / "config.toml")}
-        with launch(simulator, _BENCH, directory=directory, plusargs=self._plusargs(), env=env) as simulation:
+        with launch(simulator, _BENCH, directory=directory, plusargs=plusargs, env=env) as simulation:
             self._follow(simulation, shared)
         result = directory / "result.json"
         if not result.exists():
             raise simulation.failure("the simulation failed")
         return Outcome.load(result)
 
-    def _plusargs(self) -> list[str]:
-        """The simulator's arguments; it runs in the directory of the files named without a path."""
+    def _plusargs(self, waves: Path | None) -> list[str]:
+        """The simulator's arguments, with the waveform's path; it runs in the directory of files without one."""
         args = ["+dram_file=dram", "+dram_status=status", f"+dram_base={self.dram_base:x}", *self.memory.plusargs()]
         if self.trace:
             args.append("+dram_events=events")
@@ -228,8 +240,8 @@ class RtlDevice(Device):
             args.append("+memories=memories")
         if self.activity:
             args += ["+dram_activity=activity", f"+dram_changes={MOST_CHANGES}"]
-        if self.waves is not None:
-            args.append(f"+waves={self.waves}")
+        if waves is not None:
+            args.append(f"+waves={waves}")
             if self.wave_cycles is not None:
                 args.append(f"+wave_cycles={self.wave_cycles}")
         if self.trace_from is not None:
