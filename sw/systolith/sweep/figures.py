@@ -84,7 +84,7 @@ def plots(records: Sequence[Record]) -> list[Plot]:
         Plot(
             "cycles",
             "Cycles against the size of the array. Solid: measured on the RTL. Dotted: the bound, computed as "
-            f"max(MACs / (rows x cols), bytes / bandwidth), every byte once.{rest}",
+            f"max(MACs / (rows x cols), bytes / bandwidth, elements / lanes), every byte once.{rest}",
             lambda: cycles(records),
         ),
         Plot(
