@@ -1,6 +1,7 @@
 """Files read within bounds and written whole: each refusal in one sentence that names the file."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from systolith.files import (
     read_json,
     read_text,
     shown,
+    write_lines,
     write_whole,
 )
 
@@ -79,6 +81,30 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
         write_whole(path, "three")
     assert path.read_text() == "two"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out.json"]
+
+
+def test_lines_are_written_as_they_come_and_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    line = "ü" * (1 << 20)
+    sizes = []
+
+    def lines(last: Exception | None) -> Iterator[str]:
+        for _ in range(3):
+            sizes.append(max((file.stat().st_size for file in tmp_path.glob("*.partial")), default=0))
+            yield line
+        if last is not None:
+            raise last
+
+    assert write_lines(path, lines(None)) == 3
+    assert sizes == [0, 2**21 + 1, 2 * (2**21 + 1)]
+    assert path.read_text() == 3 * f"{line}\n"
+    with pytest.raises(ValueError, match="no more"):
+        write_lines(path, lines(ValueError("no more")))
+    with pytest.raises(FileError, match="cannot write /dev/null: it is no regular file"):
+        write_lines("/dev/null", ["text"])
+    assert path.stat().st_size == 3 * (2**21 + 1)
+    assert list(tmp_path.iterdir()) == [path]
+    assert write_lines(path, []) == path.stat().st_size == 0
 
 
 def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:

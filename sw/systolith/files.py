@@ -6,7 +6,7 @@ import os
 import reprlib
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -135,13 +135,36 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     FileError
         If it cannot be written; what was there before still is.
     """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with _appearing(path) as file:
+        file.write(data)
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> int:
+    """Write lines (without their ends) as they come, otherwise as :func:`write_whole`; their number.
+
+    Raises
+    ------
+    FileError
+        As :func:`write_whole`. What ``lines`` raises leaves what was there before too.
+    """
+    count = 0
+    with _appearing(path) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode())
+            count += 1
+    return count
+
+
+@contextmanager
+def _appearing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of ``path`` when the block ends, and is gone if it raises."""
     check_writable(path)
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.partial")
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
         temporary.replace(target)
     except OSError as error:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error

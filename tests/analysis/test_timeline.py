@@ -2,14 +2,18 @@
 
 import functools
 import json
+import tracemalloc
 from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from systolith.analysis.causes import CAUSES
 from systolith.analysis.profile import RETIRE
-from systolith.analysis.timeline import ARRAY, DMA, LEVELS, UNITS, array_intervals, timeline, to_text
+from systolith.analysis.timeline import ARRAY, DMA, LEVELS, UNITS, Timeline, array_intervals
 from systolith.compiler.compile import compile_encoder
 from systolith.compiler.program import Program
 from systolith.models.registry import load_model
@@ -38,14 +42,17 @@ def activity(outcome: Outcome) -> Activity:
 
 
 def events(outcome: Outcome, phase: str, process: int) -> list[dict[str, Any]]:
-    trace = json.loads(to_text(timeline(outcome.program, outcome.result)))
-    return [e for e in trace["traceEvents"] if e["ph"] == phase and e["pid"] == process]
+    return [e for e in Timeline(outcome.program, outcome.result).events() if e["ph"] == phase and e["pid"] == process]
 
 
 @pytest.mark.parametrize("window", [(None, None), (500, 600), (None, 40), (2400, None), (90_000, 10)])
-def test_format(window: tuple[int | None, int | None]) -> None:
+def test_format(window: tuple[int | None, int | None], tmp_path: Path) -> None:
     outcome = run(*window)
-    trace = json.loads(to_text(timeline(outcome.program, outcome.result)))
+    path = tmp_path / "trace.json"
+    count = Timeline(outcome.program, outcome.result).write(path)
+    trace = json.loads(path.read_text())
+    assert count == len(trace["traceEvents"]) == len(path.read_text().splitlines()) - 2
+    assert trace["displayTimeUnit"] == "ns"
     assert trace["otherData"]["time"] == "1 us is 1 cycle"
     named, slices = set(), defaultdict(list)
     for event in trace["traceEvents"]:
@@ -126,7 +133,7 @@ def test_a_window_shows_the_same_as_the_whole() -> None:
         for name, start, end in array_intervals(activity(whole), whole.result.events)
         if end > 500 and start < 1100
     ]
-    assert array_intervals(activity(part), part.result.events) == cut
+    assert list(array_intervals(activity(part), part.result.events)) == cut
     assert len(activity(part).start) < len(activity(whole).start)
     inside = [e for e in events(whole, "X", UNITS) if e["ts"] + e["dur"] >= 500 and e["ts"] < 1100]
     assert [e["name"] for e in events(part, "X", UNITS)] == [e["name"] for e in inside]
@@ -136,11 +143,40 @@ def test_a_window_shows_the_same_as_the_whole() -> None:
         assert [e for e in events(part, "C", LEVELS) if e["name"] == name] == expected
 
 
+def test_a_longer_trace_takes_little_more_memory(tmp_path: Path) -> None:
+    """Of the run many times over; what was recorded itself is not counted."""
+    outcome, times = run(), 20
+    once = activity(outcome)
+    shifts = np.arange(times) * (once.end[-1] - once.start[0])
+    result = replace(
+        outcome.result,
+        activity=replace(
+            once,
+            start=np.add.outer(shifts, once.start).ravel(),
+            end=np.add.outer(shifts, once.end).ravel(),
+            words=np.tile(once.words, times),
+            last=once.last + int(shifts[-1]),
+            ended=once.ended + int(shifts[-1]),
+        ),
+    )
+    peaks, counts = [], []
+    for recorded_once in (outcome.result, result):
+        trace = Timeline(outcome.program, recorded_once)
+        tracemalloc.start()
+        try:
+            counts.append(trace.write(tmp_path / "trace.json"))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert counts[1] > 10 * counts[0]
+    assert peaks[1] - peaks[0] < 100 * (counts[1] - counts[0])
+
+
 def test_a_run_without_activity_has_no_timeline() -> None:
     model = load_model("random", tokens=9, hidden=16, heads=2, ffn=24, layers=1)
     outcome = run_encoder(model.quantized, model.prepare(), open_device(TINY, "functional"))
     with pytest.raises(ValueError, match="a timeline needs the events and the activity of a run on the RTL"):
-        timeline(outcome.program, outcome.result)
+        Timeline(outcome.program, outcome.result)
 
 
 def test_more_changes_than_allowed_end_the_trace_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +187,11 @@ def test_more_changes_than_allowed_end_the_trace_early(monkeypatch: pytest.Monke
     assert not activity(part).whole
     last = activity(part).last
     assert 0 < last < whole.result.counters["cycles"]
-    trace = timeline(part.program, part.result)
-    assert trace["otherData"]["whole"] == "no: the rest was more than a trace may hold"
-    assert max(e["ts"] for e in trace["traceEvents"] if e["ph"] != "M") <= last
+    trace = Timeline(part.program, part.result)
+    assert trace.about()["whole"] == "no: the rest was more than a trace may hold"
+    assert max(e["ts"] for e in trace.events() if e["ph"] != "M") <= last
     cut = [(n, s, min(e, last)) for n, s, e in array_intervals(activity(whole), whole.result.events) if s < last]
-    assert array_intervals(activity(part), part.result.events) == cut
+    assert list(array_intervals(activity(part), part.result.events)) == cut
 
 
 @functools.cache
@@ -178,11 +214,11 @@ def test_a_fault_leaves_the_timeline_to_its_cycle() -> None:
     cycles = result.counters["cycles"]
     assert result.activity is not None
     assert result.activity.ended == result.activity.last == cycles
-    trace = timeline(program, result, fault)
-    assert trace["otherData"]["stopped"] == fault
-    (instant,) = [e for e in trace["traceEvents"] if e["ph"] == "i"]
+    trace = Timeline(program, result, fault)
+    assert trace.about()["stopped"] == fault
+    (instant,) = [e for e in trace.events() if e["ph"] == "i"]
     assert (instant["ts"], instant["name"]) == (cycles, fault)
-    slices = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == UNITS]
+    slices = [e for e in trace.events() if e["ph"] == "X" and e["pid"] == UNITS]
     waiting = [e for e in slices if e["args"].get("retired") == "never"]
     assert "load" in {e["cat"] for e in waiting}
     assert {e["ts"] + e["dur"] for e in waiting} == {cycles}
@@ -193,12 +229,12 @@ def test_a_fault_leaves_the_timeline_to_its_cycle() -> None:
         tracks[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
     for track in tracks.values():
         assert all(start >= end for (_, end), (start, _) in zip(sorted(track), sorted(track)[1:], strict=False))
-    array = [e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == ARRAY]
+    array = [e["dur"] for e in trace.events() if e["ph"] == "X" and e["pid"] == ARRAY]
     assert sum(array) == cycles
 
 
 def test_a_window_before_the_fault_does_not_show_it() -> None:
     program, result, fault = stopped(50)
-    trace = timeline(program, result, fault)
-    assert not [e for e in trace["traceEvents"] if e["ph"] == "i"]
-    assert trace["otherData"]["stopped"] == fault
+    trace = Timeline(program, result, fault)
+    assert not [e for e in trace.events() if e["ph"] == "i"]
+    assert trace.about()["stopped"] == fault

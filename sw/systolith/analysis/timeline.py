@@ -3,17 +3,22 @@
 Format: Trace Event Format (Google, 2016): ``X`` slices, ``C`` counters and ``M`` names. One cycle is one microsecond
 there, the unit of ``ts`` and ``dur``; cycle 0 is the program's first. Slices of one track never overlap: instructions
 that a unit has in flight at once lie on as many tracks.
+
+A long run has more events than fit the memory as Python objects, so each is made when it is written, from arrays.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from systolith.compiler.program import NO_LAYER, Program
-from systolith.rtl.isa import FIELDS, Instruction, Unit, disassemble
+from systolith.files import write_lines
+from systolith.rtl.isa import FIELDS, INSTRUCTION_BYTES, Instruction, Unit, disassemble
 from systolith.runtime.device import RunResult
 from systolith.sim.activity import CAUSE_BITS, Activity
 
@@ -29,6 +34,8 @@ _LANES = 64
 _GAP = 4
 #: Cycles of a bandwidth sample at the least, and how many samples a run may have.
 _SAMPLE, _SAMPLES = 16, 4096
+#: Elements of an array that are Python objects at a time.
+_PART = 1024
 #: DMA directions: track, name, which beats (bits of an interval that must be set, and clear).
 _DIRECTIONS = (
     (1, "read data", ("read",), ("read_fetch",)),
@@ -39,8 +46,8 @@ _DIRECTIONS = (
 Event = dict[str, Any]
 
 
-def timeline(program: Program, result: RunResult, stopped: str = "") -> Event:
-    """The trace of a run, ready for :func:`json.dumps`.
+class Timeline:
+    """The trace of a run.
 
     Parameters
     ----------
@@ -55,55 +62,101 @@ def timeline(program: Program, result: RunResult, stopped: str = "") -> Event:
     ValueError
         If it has no events or no activity.
     """
-    if result.events is None or result.activity is None:
-        raise ValueError("a timeline needs the events and the activity of a run on the RTL")
-    activity = result.activity
-    events = [*_names(), *_unit_slices(program, result.events, activity), *_array_slices(result.events, activity)]
-    events += [*_dma_slices(program, activity), *_levels(result.events, activity), *_bandwidth(program, activity)]
-    if stopped and activity.last == activity.ended:
-        events.append({"ph": "i", "s": "g", "pid": UNITS, "tid": 0, "ts": activity.ended, "name": stopped})
-    return {
-        "traceEvents": events,
-        "displayTimeUnit": "ns",
-        "otherData": {
+
+    def __init__(self, program: Program, result: RunResult, stopped: str = "") -> None:
+        if result.events is None or result.activity is None:
+            raise ValueError("a timeline needs the events and the activity of a run on the RTL")
+        self._program, self._counters, self._stopped = program, result.counters, stopped
+        self._recorded, self._activity = result.events, result.activity
+
+    def about(self) -> dict[str, str]:
+        """What the trace says of itself."""
+        activity = self._activity
+        return {
             "time": "1 us is 1 cycle",
-            "array": f"{program.config.rows}x{program.config.cols}",
-            "cycles": str(result.counters.get("cycles", activity.ended)),
+            "array": f"{self._program.config.rows}x{self._program.config.cols}",
+            "cycles": str(self._counters.get("cycles", activity.ended)),
             "window": f"cycles {max(activity.first, 0)} to {activity.last - 1}",
             "whole": "yes" if activity.whole else "no: the rest was more than a trace may hold",
-            **({"stopped": stopped} if stopped else {}),
-        },
-    }
+            **({"stopped": self._stopped} if self._stopped else {}),
+        }
+
+    def events(self) -> Iterator[Event]:
+        """The events, one by one; the name of a track comes before what is on it."""
+        program, recorded, activity = self._program, self._recorded, self._activity
+        yield from _names()
+        yield from _unit_slices(program, recorded, activity)
+        yield from _array_slices(recorded, activity)
+        yield from _dma_slices(program, activity)
+        yield from _levels(recorded, activity)
+        yield from _bandwidth(program, activity)
+        if self._stopped and activity.last == activity.ended:
+            yield {"ph": "i", "s": "g", "pid": UNITS, "tid": 0, "ts": activity.ended, "name": self._stopped}
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the JSON: one for each event between the first and the last."""
+        encode = json.JSONEncoder(separators=(",", ":")).encode
+        events = self.events()
+        line = encode(next(events))
+        yield '{"traceEvents":['
+        for event in events:
+            yield f"{line},"
+            line = encode(event)
+        yield line
+        yield "]," + json.dumps({"displayTimeUnit": "ns", "otherData": self.about()})[1:]
+
+    def write(self, path: str | Path) -> int:
+        """Write the trace, which appears whole or not at all; the number of its events."""
+        return write_lines(path, self.lines()) - 2
 
 
-def to_text(trace: Event) -> str:
-    """JSON with one event a line."""
-    lines = ",\n".join(json.dumps(event, separators=(",", ":")) for event in trace["traceEvents"])
-    rest = json.dumps({key: value for key, value in trace.items() if key != "traceEvents"})
-    return f'{{"traceEvents":[\n{lines}\n],{rest[1:]}\n'
-
-
-def array_intervals(activity: Activity, events: npt.NDArray[np.void]) -> list[tuple[str, int, int]]:
+def array_intervals(activity: Activity, events: npt.NDArray[np.void]) -> Iterator[tuple[str, int, int]]:
     """Cause (a counter of ``causes.CAUSES``), first cycle and end of each interval in the window, in order."""
-    mask = np.uint32((1 << len(CAUSE_BITS)) - 1)
-    running = activity.bit("run") & (activity.end > max(activity.first, 0)) & (activity.start < activity.last)
-    merged: list[tuple[str, int, int]] = []
-    for word, start, end in zip(
-        (activity.words & mask)[running].tolist(), activity.start[running].tolist(), activity.end[running].tolist(),
-        strict=True,
-    ):  # fmt: skip
-        begin, stop = max(start, activity.first, 0), min(end, activity.last)
-        name = CAUSE_BITS[word.bit_length() - 1]
-        if merged and merged[-1][0] == name and merged[-1][2] == begin:
-            merged[-1] = (name, merged[-1][1], stop)
-        else:
-            merged.append((name, begin, stop))
-    # Without any MATRIX queued it waits for one, but after the last one.
+    # Without any MATRIX queued the array waits for one, but after the last one.
     last = int(events["cycle"][(events["unit"] == Unit.MATRIX) & (events["kind"] != RETIRE)].max(initial=0))
-    return [
-        ("array_wait_instruction" if name == "array_drain" and start < last else name, start, end)
-        for name, start, end in merged
-    ]
+    name, begin, stop = "", 0, 0
+    for cause, start, end in _causes(activity):
+        if cause == name and start == stop:
+            stop = end
+            continue
+        if stop > begin:
+            yield _split_drain(name, begin, last), begin, stop
+        name, begin, stop = cause, start, end
+    if stop > begin:
+        yield _split_drain(name, begin, last), begin, stop
+
+
+def _split_drain(name: str, start: int, last: int) -> str:
+    return "array_wait_instruction" if name == "array_drain" and start < last else name
+
+
+def _causes(activity: Activity) -> Iterator[tuple[str, int, int]]:
+    """Cause, first cycle and end of each interval of the record, cut at the window."""
+    mask = (1 << len(CAUSE_BITS)) - 1
+    low = max(activity.first, 0)
+    for part in _parts(activity):
+        shown = _running(part)
+        starts, ends = np.maximum(part.start[shown], low), np.minimum(part.end[shown], activity.last)
+        for word, start, end in _rows(part.words[shown], starts, ends):
+            yield CAUSE_BITS[(word & mask).bit_length() - 1], start, end
+
+
+def _running(activity: Activity) -> npt.NDArray[np.bool_]:
+    """Which intervals are of the program and in the window."""
+    return activity.bit("run") & (activity.end > max(activity.first, 0)) & (activity.start < activity.last)
+
+
+def _parts(activity: Activity) -> Iterator[Activity]:
+    """The record in short parts."""
+    for begin in range(0, len(activity.words), _PART):
+        part = slice(begin, begin + _PART)
+        yield replace(activity, start=activity.start[part], end=activity.end[part], words=activity.words[part])
+
+
+def _rows(*columns: npt.NDArray[Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows of arrays (n,) as Python numbers, which take four times the memory: part by part."""
+    for begin in range(0, len(columns[0]), _PART):
+        yield from zip(*(column[begin : begin + _PART].tolist() for column in columns), strict=True)
 
 
 def _names() -> Iterator[Event]:
@@ -121,8 +174,7 @@ def _thread(pid: int, tid: int, name: str) -> Event:
 
 def _unit_slices(program: Program, events: npt.NDArray[np.void], activity: Activity) -> Iterator[Event]:
     """One slice for each instruction that was in flight in the window, on its unit's first track that is free."""
-    instructions = disassemble(program.image.tobytes())
-    labels = _labels(program, instructions)
+    numbers, count = _numbers(program)
     free: dict[int, list[int]] = {unit: [] for unit in Unit}  # when each lane is free again
     for index, unit, begin, cycle, retired in _flights(events, activity.ended):
         if cycle < max(activity.first, 0) or begin >= activity.last:
@@ -134,17 +186,21 @@ def _unit_slices(program: Program, events: npt.NDArray[np.void], activity: Activ
             lanes.append(0)
             yield _thread(UNITS, tid, Unit(unit).name if lane == 0 else f"{Unit(unit).name} ({lane + 1})")
         lanes[lane] = cycle
+        owner = int(program.operation_of[index])
         yield {
-            "ph": "X", "pid": UNITS, "tid": tid, "ts": begin, "dur": cycle - begin, "name": labels[index],
+            "ph": "X", "pid": UNITS, "tid": tid, "ts": begin, "dur": cycle - begin,
+            "name": f"{_operation(program, owner)} {numbers[index]}/{count[owner, Unit(unit)]}",
             "cat": Unit(unit).name.lower(),
-            "args": {"index": index, **({} if retired else {"retired": "never"}), **_fields(instructions[index])},
+            "args": {
+                "index": index, **({} if retired else {"retired": "never"}), **_fields(_instruction(program, index)),
+            },
         }  # fmt: skip
 
 
 def _flights(events: npt.NDArray[np.void], ended: int) -> Iterator[tuple[int, int, int, int, bool]]:
     """Index, unit, cycles of issue and retirement of each instruction, those last that were in flight to the end."""
     issued: dict[int, tuple[int, int]] = {}
-    for cycle, unit, kind, index in events[["cycle", "unit", "kind", "index"]].tolist():
+    for cycle, unit, kind, index in _rows(*(events[name] for name in ("cycle", "unit", "kind", "index"))):
         if kind != RETIRE:
             issued[index] = unit, cycle
         else:
@@ -153,20 +209,26 @@ def _flights(events: npt.NDArray[np.void], ended: int) -> Iterator[tuple[int, in
         yield index, unit, cycle, max(ended, cycle + 1), False
 
 
-def _labels(program: Program, instructions: list[Instruction]) -> list[str]:
-    """Layer, operation and which of its unit's blocks: ``0.ffn1 3/8``."""
+def _instruction(program: Program, index: int) -> Instruction:
+    """One instruction of a program; all of them at once would be 2 KiB each."""
+    start = index * INSTRUCTION_BYTES
+    return disassemble(program.image[start : start + INSTRUCTION_BYTES].tobytes())[0]
+
+
+def _numbers(program: Program) -> tuple[npt.NDArray[np.int32], dict[tuple[int, Unit], int]]:
+    """Of each instruction its number among its unit's in its operation, from 1; how many there are of each."""
+    numbers = np.zeros(len(program.operation_of), np.int32)
     count: dict[tuple[int, Unit], int] = {}
-    place = []
-    for owner, instruction in zip(program.operation_of.tolist(), instructions, strict=True):
-        key = (owner, instruction.unit)
-        count[key] = count.get(key, 0) + 1
-        place.append((key, count[key]))
-    labels = []
-    for (owner, unit), number in place:
-        operation = program.operations[owner]
-        layer = "" if operation.layer == NO_LAYER else f"{operation.layer}."
-        labels.append(f"{layer}{operation.name} {number}/{count[owner, unit]}")
-    return labels
+    for index, (owner,) in enumerate(_rows(program.operation_of)):
+        key = (owner, _instruction(program, index).unit)
+        numbers[index] = count[key] = count.get(key, 0) + 1
+    return numbers, count
+
+
+def _operation(program: Program, index: int) -> str:
+    """Layer and name of an operation: ``0.ffn1``."""
+    operation = program.operations[index]
+    return operation.name if operation.layer == NO_LAYER else f"{operation.layer}.{operation.name}"
 
 
 def _fields(instruction: Instruction) -> dict[str, int | str]:
@@ -194,12 +256,15 @@ def _array_slices(events: npt.NDArray[np.void], activity: Activity) -> Iterator[
 
 def _beats(activity: Activity, set_: tuple[str, ...], clear: tuple[str, ...]) -> tuple[Any, Any]:
     """First cycles and ends of the intervals with a beat in each cycle, within the window."""
-    on = activity.bit("run") & (activity.end > max(activity.first, 0)) & (activity.start < activity.last)
-    for name in set_:
-        on = on & activity.bit(name)
-    for name in clear:
-        on = on & ~activity.bit(name)
-    return activity.merged(on)
+    parts = []
+    for part in _parts(activity):
+        on = _running(part)
+        for name in set_:
+            on &= part.bit(name)
+        for name in clear:
+            on &= ~part.bit(name)
+        parts.append(on)
+    return activity.merged(np.concatenate(parts))
 
 
 def _dma_slices(program: Program, activity: Activity) -> Iterator[Event]:
@@ -211,7 +276,7 @@ def _dma_slices(program: Program, activity: Activity) -> Iterator[Event]:
         first = np.flatnonzero(np.concatenate(([True], starts[1:] - ends[:-1] > _GAP)))
         beats = np.add.reduceat(ends - starts, first)
         last = np.concatenate((first[1:], [len(starts)])) - 1
-        for begin, end, count in zip(starts[first].tolist(), ends[last].tolist(), beats.tolist(), strict=True):
+        for begin, end, count in _rows(starts[first], ends[last], beats):
             yield {
                 "ph": "X", "pid": DMA, "tid": track, "ts": begin, "dur": end - begin, "name": f"{count * width} bytes",
                 "cat": name, "args": {"beats": count, "bytes": count * width},
@@ -222,16 +287,15 @@ def _levels(events: npt.NDArray[np.void], activity: Activity) -> Iterator[Event]
     """For each unit, after each change, how many instructions are queued and how many in flight."""
     for unit in Unit:
         starts, ends = activity.intervals(f"queue_{unit.name.lower()}")
-        pushes = np.concatenate([np.arange(s, e) for s, e in zip(starts, ends, strict=True)] or [np.zeros(0, np.int64)])
+        lengths = ends - starts
+        pushes = np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())  # every cycle of each
         own = events[events["unit"] == unit]
         cycles = own["cycle"].astype(np.int64)
         issues, retires = cycles[own["kind"] != RETIRE], cycles[own["kind"] == RETIRE]
         changes = np.unique(np.concatenate((pushes, issues, retires)))
         changes = changes[(changes >= max(activity.first, 0)) & (changes < activity.last)]
         queued, issued, retired = (np.searchsorted(np.sort(x), changes, "right") for x in (pushes, issues, retires))
-        for cycle, waiting, flying in zip(
-            changes.tolist(), (queued - issued).tolist(), (issued - retired).tolist(), strict=True
-        ):
+        for cycle, waiting, flying in _rows(changes, queued - issued, issued - retired):
             yield {
                 "ph": "C", "pid": LEVELS, "tid": 0, "ts": cycle, "name": f"{unit.name} instructions",
                 "args": {"queued": waiting, "in flight": flying},

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from systolith.compiler.program import Program
-from systolith.files import check_outputs, write_whole
+from systolith.files import check_outputs
 from systolith.rtl.config import Config
 from systolith.runtime.device import RunResult
 
-from .timeline import timeline, to_text
+from .timeline import Timeline
 from .timeline_waves import LIMIT, affordable_cycles, cycle_bytes, layout_paths, write_layouts
 
 
@@ -109,11 +109,10 @@ class TraceFiles:
         if self.trace is not None and result.activity is None:
             yield f"{self.trace} is not written: no program ran"
         elif self.trace is not None:
-            trace = timeline(program, result, stopped)
-            write_whole(self.trace, to_text(trace))
-            about = trace["otherData"]
+            trace = Timeline(program, result, stopped)
+            events, about = trace.write(self.trace), trace.about()
             cut = "" if about["whole"] == "yes" else "; " + about["whole"].removeprefix("no: ")
-            yield f"{self.trace}: {about['window']}, {len(trace['traceEvents']):,} events for ui.perfetto.dev{cut}"
+            yield f"{self.trace}: {about['window']}, {events:,} events for ui.perfetto.dev{cut}"
         if self.waves is None:
             return
         _, path = self.waves
