@@ -2,11 +2,12 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from systolith.sim.cache import cache_directory, new_entry
+from systolith.sim.cache import cache_directory, locked, new_entry
 
 DAY = 24 * 3600
 
@@ -42,6 +43,18 @@ def test_an_entry_is_made_once_and_whole(tmp_path: Path) -> None:
     assert make(tmp_path, name)
     assert not make(tmp_path, name)
     assert (tmp_path / name / "file").read_text() == name
+
+
+def test_one_at_a_time_holds_a_lock_which_leaves_nothing(tmp_path: Path) -> None:
+    def enter(_: int) -> None:
+        with locked(tmp_path, "entry"):
+            inside = tmp_path / "inside"
+            inside.touch(exist_ok=False)
+            inside.unlink()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(enter, range(400)))) == 400
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_not_used_for_a_month_goes(tmp_path: Path) -> None:

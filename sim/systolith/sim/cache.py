@@ -30,9 +30,18 @@ def cache_directory() -> Path:
 def locked(cache: Path, name: str) -> Iterator[None]:
     """Another process that wants the same entry waits for this one instead of making it again."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = cache / f"{name}.lock"
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Who held it has removed it, and somebody else may have made a new one.
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
 
 
 def touch(entry: Path) -> None:
