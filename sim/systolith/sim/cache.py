@@ -40,7 +40,7 @@ def locked(cache: Path, name: str) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink()
+                path.unlink(missing_ok=True)
             return
 
 

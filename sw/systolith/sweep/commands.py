@@ -53,7 +53,12 @@ def sweep(
     points = points_of(options)
     if scheduler is not None and jobs is not None:
         raise SweepError("--scheduler excludes --jobs: the cluster's workers decide")
-    raise typer.Exit(_sweep(points, options.get("synth"), output, jobs or len(os.sched_getaffinity(0)), scheduler))
+    raise typer.Exit(_sweep(points, options.get("synth"), output, jobs or _processors(), scheduler))
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system says so: a cluster's job often has a part of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sweep(points: list[Point], target: str | None, output: Path, jobs: int, scheduler: str | None) -> int:
